@@ -1,0 +1,390 @@
+"""The `LlamaDeployment` resource, version v1alpha1: what users write (`spec`) and what the operator answers (`status`).
+
+These models are the one source of the CRD, the editor schema and the field table (`llama_operator.api.schema`); the docstring under a
+field is its description everywhere. A spec is read strictly: an unknown field or a wrong type is an error. A status is read leniently:
+one written by an older or newer operator never stops this one.
+
+Checks of single fields stand here; checks that need more than one field stand in `llama_operator.api.rules`, which the API server (as
+CEL) and `llama_operator.api.validation` (in words) share.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.alias_generators import to_camel
+
+GROUP = "llama-operator.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "LlamaDeployment"
+PLURAL = "llamadeployments"
+SINGULAR = "llamadeployment"
+SHORT_NAME = "lld"
+CATEGORIES = ("all", "llama")
+
+CPU = "cpu"
+"""The value of `hardware.accelerator` that runs the engine without a GPU."""
+
+GPUS_PER_NODE = 8
+"""GPUs of a node where nothing is said: the HGX boards that Llama 3.1 405B is sized for hold eight."""
+
+NAME_MAX = 40
+"""Longest name of a LlamaDeployment, so that `NAME-REVISION-gGANG-RANK` fits the 63 characters of a pod's host name."""
+
+KvCacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
+"""The KV cache types of vLLM 0.29.0 that a Llama can use and whose size per value is fixed (2 bytes, or 1 for fp8)."""
+
+EngineName = Literal["vllm", "simulated"]
+
+LabelKey = Annotated[str, StringConstraints(max_length=317)]
+"""A label or annotation key: prefix (253), slash, name (63)."""
+
+
+class _Spec(BaseModel):
+    """Written by users: strict types, unknown fields refused, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True
+    )
+
+
+class _Status(BaseModel):
+    """Written by the operator: unknown fields ignored, so that versions of the operator can be mixed."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class SecretKeyRef(_Spec):
+    """One key of a Secret in the namespace of the LlamaDeployment."""
+
+    name: str = Field(min_length=1, max_length=253)
+    """Name of the Secret. It must lie in the namespace of the LlamaDeployment."""
+
+    key: str = Field(default="token", min_length=1, max_length=253)
+    """Key of the Secret that holds the value. Default: token."""
+
+
+class ModelSpec(_Spec):
+    """Which weights are served, and under which name."""
+
+    source: str = Field(min_length=1, max_length=1024)
+    """Where the weights are: hf://ORGANISATION/NAME (downloaded from the hub), pvc://CLAIM/PATH (a PersistentVolumeClaim of the namespace,
+    mounted read-only), or file:///PATH (a path inside the pod, which the pod template must mount)."""
+
+    revision: str | None = Field(default=None, min_length=1, max_length=128)
+    """Branch, tag or commit of an hf:// source. Pin a commit to serve the same weights for ever. Default: the hub's main branch."""
+
+    served_name: str | None = Field(default=None, min_length=1, max_length=128)
+    """The model name that clients send in their requests. Default: the name of the LlamaDeployment."""
+
+    token_secret_ref: SecretKeyRef | None = None
+    """Secret that holds the access token for a gated hf:// model. Only the pods read it, never the operator."""
+
+
+class HardwareSpec(_Spec):
+    """What the nodes offer."""
+
+    accelerator: str = Field(min_length=1, max_length=63)
+    """The kind of GPU, as in nvidia-h100-80gb, or cpu to run the engine without a GPU."""
+
+    gpus_per_node: int = Field(default_factory=lambda data: 0 if data.get("accelerator") == CPU else GPUS_PER_NODE, ge=0, le=64)
+    """GPUs that one node offers to a pod. Tensor parallelism stays inside a node. Default: 8, or 0 where the accelerator is cpu."""
+
+    gpu_resource: str = Field(default="nvidia.com/gpu", min_length=3, max_length=317)
+    """The extended resource that a pod asks for to get one GPU. Default: nvidia.com/gpu."""
+
+
+class ParallelismSpec(_Spec):
+    """How one replica is split over GPUs. tensor x pipeline GPUs hold one copy of the model."""
+
+    tensor: int = Field(default=1, ge=1, le=64)
+    """Tensor parallelism: GPUs of one node that share every layer. It must divide the model's attention heads. Default: 1."""
+
+    pipeline: int = Field(default=1, ge=1, le=64)
+    """Pipeline parallelism: groups of GPUs that each hold a range of the layers. More than 1 can span nodes. Default: 1."""
+
+
+class ContextSpec(_Spec):
+    """How long a request may be, and how its keys and values are kept."""
+
+    max_tokens: int | None = Field(default=None, ge=1, le=100_000_000)
+    """Longest sequence in tokens, prompt and answer together. Default: what the model's config.json says."""
+
+    kv_cache_dtype: KvCacheDtype = "auto"
+    """Type of the key and value cache. fp8 halves its size. Default: auto, the type of the model."""
+
+
+class EngineSpec(_Spec):
+    """The program that runs the model."""
+
+    type: EngineName = "vllm"
+    """vllm runs the model. simulated speaks the same API at a modelled pace, without a model or a GPU, for rehearsals. Default: vllm."""
+
+    args: dict[str, Any] = Field(default_factory=dict, max_length=256)
+    """Arguments of the engine by name. For vllm these are the fields of its AsyncEngineArgs (snake_case), as in gpu_memory_utilization.
+    An unknown one is refused with the nearest valid name; one that the operator sets itself is refused with the field that sets it."""
+
+
+class AutoscalingObjective(_Spec):
+    """What the autoscaler keeps."""
+
+    in_flight_per_replica: int = Field(ge=1, le=1_000_000)
+    """Requests, running and queued together, that one replica should have. More than this adds replicas."""
+
+
+class AutoscalingSpec(_Spec):
+    """How the number of replicas follows the load."""
+
+    min_replicas: int = Field(default=1, ge=1, le=1000)
+    """Fewest replicas. Default: 1."""
+
+    max_replicas: int = Field(ge=1, le=1000)
+    """Most replicas."""
+
+    objective: AutoscalingObjective
+    """What the autoscaler keeps."""
+
+    scale_up_stabilization_seconds: int = Field(default=0, ge=0, le=3600)
+    """The need for more replicas must have lasted this many seconds before any is added. Default: 0."""
+
+    scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
+    """The need for fewer replicas must have lasted this many seconds before any is taken away. Default: 300."""
+
+
+class PodTemplateMetadata(_Spec):
+    """Labels and annotations added to the serving pods."""
+
+    labels: dict[LabelKey, Annotated[str, StringConstraints(max_length=63)]] = Field(default_factory=dict, max_length=64)
+    """Labels added to every serving pod. The operator's own (llama-operator.dev/..., app.kubernetes.io/name, instance, managed-by) are
+    refused."""
+
+    annotations: dict[LabelKey, Annotated[str, StringConstraints(max_length=65_536)]] = Field(default_factory=dict, max_length=64)
+    """Annotations added to every serving pod."""
+
+
+class PodTemplateSpec(_Spec):
+    """What is merged over the serving pods that the operator renders."""
+
+    metadata: PodTemplateMetadata = Field(default_factory=PodTemplateMetadata)
+    """Labels and annotations added to the serving pods."""
+
+    spec: dict[str, Any] = Field(default_factory=dict)
+    """Fields of a Kubernetes PodSpec (nodeSelector, tolerations, volumes, containers by name ...), merged over what the operator renders.
+    The serving container is named llama, its init container code."""
+
+
+class LlamaDeploymentSpec(_Spec):
+    """What the user wants."""
+
+    model: ModelSpec
+    """Which weights are served, and under which name."""
+
+    hardware: HardwareSpec
+    """What the nodes offer."""
+
+    parallelism: ParallelismSpec = Field(default_factory=ParallelismSpec)
+    """How one replica is split over GPUs. tensor x pipeline GPUs hold one copy of the model."""
+
+    context: ContextSpec = Field(default_factory=ContextSpec)
+    """How long a request may be, and how its keys and values are kept."""
+
+    engine: EngineSpec = Field(default_factory=EngineSpec)
+    """The program that runs the model."""
+
+    replicas: int = Field(default=1, ge=0, le=1000)
+    """Copies of the model while autoscaling is absent; kubectl scale writes it. 0 stops every copy. Leave it out where autoscaling is
+    set. Default: 1."""
+
+    autoscaling: AutoscalingSpec | None = None
+    """How the number of replicas follows the load. Default: absent, replicas says how many."""
+
+    pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
+    """What is merged over the serving pods that the operator renders."""
+
+    image: str | None = Field(default=None, min_length=1, max_length=1024)
+    """Image of the serving pods: one with Ray and vLLM. Default: the image that the operator was installed with."""
+
+
+class ReplicaStatus(_Status):
+    """One replica: a gang of pods that hold one copy of the model."""
+
+    gang: int
+    """Number of the gang, as in its pods' names."""
+
+    phase: str = "Starting"
+    """Starting, Downloading, LoadingWeights, WarmingUp, Ready, Draining or Failed; Pending while its pods have no node."""
+
+    percent: float | None = None
+    """How much of the phase's work is done, from 0 to 100, where it can be told."""
+
+    message: str = ""
+    """What the replica is doing, or why it failed, in words."""
+
+    pods: list[str] = Field(default_factory=list)
+    """Names of its pods, by rank."""
+
+    nodes: list[str] = Field(default_factory=list)
+    """Nodes on which its pods are, by rank."""
+
+    attempts: int = 0
+    """How often this gang was started since a replica of it last was ready."""
+
+    since: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the phase began (RFC 3339, UTC)."""
+
+
+class SignalStatus(_Status):
+    """One measurement that the autoscaler used."""
+
+    name: str
+    """Name of the signal."""
+
+    value: float | None = None
+    """Its value; absent where nothing was measured."""
+
+    age_seconds: float | None = None
+    """Age of the measurement in seconds when it was used."""
+
+
+class AutoscalingStatus(_Status):
+    """What the autoscaler last decided, and why."""
+
+    desired_replicas: int | None = None
+    """Replicas that the autoscaler wants."""
+
+    current_replicas: int | None = None
+    """Replicas that it counted when it decided, those that still load included."""
+
+    reason: str = ""
+    """Why, in one word."""
+
+    message: str = ""
+    """Why, in words and numbers."""
+
+    signals: list[SignalStatus] = Field(default_factory=list)
+    """The measurements behind the decision."""
+
+    memory: dict[str, Any] = Field(default_factory=dict)
+    """What the autoscaler must remember between decisions, so that a restarted operator goes on where the last one stopped."""
+
+    last_scale_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the number of replicas last changed (RFC 3339, UTC)."""
+
+
+class FailureStatus(_Status):
+    """Failed starts in a row, and when the next is tried."""
+
+    attempts: int = 0
+    """Failed starts since a replica last was ready."""
+
+    last_reason: str = ""
+    """Root cause of the last failure, in one word, as in ModelNotFound."""
+
+    last_message: str = ""
+    """Root cause of the last failure in words, with the remedy."""
+
+    next_retry_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the next start is tried (RFC 3339, UTC). Absent where it is not tried again until the spec changes."""
+
+
+class Condition(_Status):
+    """One condition, in Kubernetes' standard form."""
+
+    type: str
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable or Degraded."""
+
+    status: Literal["True", "False", "Unknown"] = "Unknown"
+    """True, False or Unknown."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that the condition was made from."""
+
+    last_transition_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the status last changed (RFC 3339, UTC)."""
+
+    reason: str = ""
+    """Why, in one word."""
+
+    message: str = ""
+    """Why, in words, with the remedy where there is one."""
+
+
+class LlamaDeploymentStatus(_Status):
+    """What is so."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status was made from."""
+
+    phase: str | None = None
+    """One word for the whole, as in Ready, Loading, Scaling, Failed or Deleting."""
+
+    endpoint: str | None = None
+    """URL of the OpenAI-compatible API inside the cluster."""
+
+    revision: str | None = None
+    """Hash of the spec fields that need new pods, as in the pods' names."""
+
+    ready: str | None = None
+    """Ready replicas of those wanted, as in 1/2."""
+
+    reason: str | None = None
+    """Reason of the condition that matters most now."""
+
+    replica_count: int | None = None
+    """Replicas that exist, ready or not. The scale subresource shows it."""
+
+    ready_replicas: int | None = None
+    """Replicas that answer."""
+
+    selector: str | None = None
+    """Label selector of the serving pods. The scale subresource shows it."""
+
+    replicas: list[ReplicaStatus] = Field(default_factory=list)
+    """Every replica, by gang."""
+
+    autoscaling: AutoscalingStatus | None = None
+    """What the autoscaler last decided, and why."""
+
+    failures: FailureStatus | None = None
+    """Failed starts in a row, and when the next is tried."""
+
+    conditions: list[Condition] = Field(default_factory=list)
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable and Degraded, each with its reason."""
+
+
+class LlamaDeployment(BaseModel):
+    """A Llama served by Ray Serve and vLLM behind an OpenAI-compatible endpoint."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    api_version: Literal["llama-operator.dev/v1alpha1"] = "llama-operator.dev/v1alpha1"
+    """llama-operator.dev/v1alpha1"""
+
+    kind: Literal["LlamaDeployment"] = "LlamaDeployment"
+    """LlamaDeployment"""
+
+    metadata: dict[str, Any]
+    """Standard object metadata. The name is a DNS label that begins with a letter, of at most 40 characters."""
+
+    spec: LlamaDeploymentSpec
+    """What the user wants."""
+
+    status: LlamaDeploymentStatus = Field(default_factory=LlamaDeploymentStatus)
+    """What is so. Written by the operator alone."""
+
+    @property
+    def name(self) -> str:
+        """Name of the resource."""
+        return str(self.metadata["name"])
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the resource; `default` where a file names none."""
+        return str(self.metadata.get("namespace") or "default")
+
+    @property
+    def served_name(self) -> str:
+        """The model name that clients send: `spec.model.servedName`, else the resource's name."""
+        return self.spec.model.served_name or self.name
