@@ -1,0 +1,37 @@
+"""What is wrong with a field, in the one form in which every check of this project says it: field, given, allowed, remedy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+GIVEN_LIMIT = 80
+"""Characters of a given value that a message repeats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One field, and why it is refused.
+
+    `field` is the path as users write it (`spec.parallelism.tensor`), `given` the value as YAML shows it, `allowed` completes "allowed is",
+    `remedy` is a whole sentence.
+    """
+
+    field: str
+    given: str
+    allowed: str
+    remedy: str
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        return f"{self.field}: {self.given} is given; allowed is {self.allowed}. {self.remedy}"
+
+
+def show(value: Any) -> str:
+    """A value from a YAML or JSON file as a message repeats it: JSON, cut at GIVEN_LIMIT characters; `nothing` for an absent one."""
+    if value is None:
+        return "nothing"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= GIVEN_LIMIT else text[: GIVEN_LIMIT - 1] + "…"
