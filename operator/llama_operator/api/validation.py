@@ -1,0 +1,111 @@
+"""Every problem of a raw LlamaDeployment, in words: what the models refuse, what the rules refuse, what the engine would refuse.
+
+The API server refuses most of it before (the CRD holds the same schema and rules); the operator repeats all, because objects written
+under an older CRD, and free-form fields, pass by there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from llama_operator.api.engine_args import check_args
+from llama_operator.api.problems import Problem, show
+from llama_operator.api.rules import RULES, Look
+from llama_operator.api.v1alpha1 import API_VERSION, KIND, LlamaDeployment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TYPES = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "list_type": "a list",
+}
+"""pydantic's error types for a wrong type, and what is allowed."""
+
+_FOLLOWS = "default_factory_not_called"
+"""pydantic's error for a default that could not be made because of another error: it says nothing new."""
+
+
+def validate(obj: Any) -> list[Problem]:
+    """Every problem of a LlamaDeployment as read from YAML or from the API server, in the order of the models and then of the rules.
+
+    The status is not looked at. Never raises for anything that YAML or JSON can hold.
+    """
+    if not isinstance(obj, dict):
+        return [_document(obj)]
+    raw = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": obj.get("metadata"), "spec": obj.get("spec")}
+    problems = [*_model_problems(raw)]
+    refused = {problem.field for problem in problems}
+    look = Look(raw)
+    problems += [problem for rule in RULES if rule.field not in refused and (problem := rule.problem(look))]
+    return problems + check_args(look.text("spec.engine.type") or "vllm", look.mapping("spec.engine.args"))
+
+
+def _document(obj: Any) -> Problem:
+    return Problem(field="document", given=show(obj), allowed=f"an object of kind {KIND}", remedy=f"Begin with apiVersion: {API_VERSION}.")
+
+
+def _model_problems(raw: Mapping[str, Any]) -> list[Problem]:
+    try:
+        # By alias alone: the API server knows no snake_case names either.
+        LlamaDeployment.model_validate(raw, by_alias=True, by_name=False)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=True)
+        return [_in_words(detail) for detail in details if detail["type"] != _FOLLOWS]
+    return []
+
+
+def _in_words(error: Any) -> Problem:
+    """One pydantic error, said as every other problem is."""
+    path, context, kind = [str(part) for part in error["loc"] if part != "[key]"], error.get("ctx", {}), error["type"]
+    field, given = ".".join(path), "nothing" if kind == "missing" else show(error["input"])
+    if kind == "extra_forbidden":
+        return _unknown_field(path, given)
+    allowed, remedy = error["msg"][:1].lower() + error["msg"][1:], "Correct the value."
+    if kind == "missing" or (error["input"] is None and kind in _TYPES):
+        allowed, remedy = _TYPES.get(kind, "a value"), "Add the field."
+    elif kind in _TYPES:
+        allowed = _TYPES[kind]
+    elif kind == "literal_error":
+        allowed = str(context["expected"]).replace("'", "")
+        remedy = "Choose one of these." if " or " in allowed else "Correct the value."
+    elif kind == "greater_than_equal":
+        allowed = f"{context['ge']} or more"
+    elif kind == "less_than_equal":
+        allowed = f"at most {context['le']}"
+    elif kind == "string_too_short":
+        allowed = f"a text of at least {context['min_length']} characters"
+    elif kind == "string_too_long":
+        allowed = f"a text of at most {context['max_length']} characters"
+    elif kind == "too_long":
+        allowed = f"at most {context['max_length']} entries"
+    return Problem(field=field, given=given, allowed=allowed, remedy=remedy)
+
+
+def _unknown_field(path: list[str], given: str) -> Problem:
+    known = _fields_at(path[:-1])
+    near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.6)
+    remedy = f"Did you mean {near[0]}?" if near else f"Known fields are {', '.join(known)}."
+    return Problem(field=".".join(path), given=given, allowed="a known field", remedy=remedy)
+
+
+def _fields_at(path: list[str]) -> list[str]:
+    """The names that the model at that path knows, as users write them."""
+    model: type[BaseModel] | None = LlamaDeployment
+    for part in path:
+        fields = {info.alias or name: info.annotation for name, info in model.model_fields.items()} if model else {}
+        annotation = fields.get(part)
+        options = [annotation, *get_args(annotation)]
+        model = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+    return [info.alias or name for name, info in model.model_fields.items()] if model else []
