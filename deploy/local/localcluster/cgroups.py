@@ -1,0 +1,106 @@
+"""The nodes' cgroups: `/llama-local/NODE` in every hierarchy, so that neither kubelet sees, or kills, the other's pods."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from .errors import LocalClusterError
+from .waiting import wait_for
+
+TOP = "llama-local"
+V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+
+
+def hierarchies(mounts: str) -> tuple[list[Path], Path | None]:
+    """From the text of /proc/self/mounts: mount points of cgroup v1 hierarchies, and the v2 one (None where v1 has the controllers)."""
+    rows = [line.split() for line in mounts.splitlines()]
+    v1 = [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup"]
+    v2 = [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup2"]
+    return v1, v2[0] if v2 and not v1 else None
+
+
+def _mounted() -> tuple[list[Path], Path | None]:
+    return hierarchies(Path("/proc/self/mounts").read_text())
+
+
+def make(node: str) -> str:
+    """Make the node's cgroup in every hierarchy and return its path as the kubelet's `cgroupRoot`.
+
+    Raises:
+        LocalClusterError: no cgroup hierarchy is mounted.
+    """
+    v1, v2 = _mounted()
+    if not v1 and v2 is None:
+        raise LocalClusterError("no cgroup hierarchy is mounted at /sys/fs/cgroup: the kubelet needs one")
+    for mount in v1:
+        for path in (mount / TOP, mount / TOP / node):
+            path.mkdir(exist_ok=True)
+            for name in ("cpuset.cpus", "cpuset.mems"):  # a new cpuset is empty, and a process cannot enter it
+                if (path / name).is_file() and not (path / name).read_text().strip():
+                    (path / name).write_text((path.parent / name).read_text())
+    if v2 is not None:
+        for path in (v2, v2 / TOP):
+            path.mkdir(exist_ok=True)
+            _enable(path)
+        (v2 / TOP / node).mkdir(exist_ok=True)
+    return f"/{TOP}/{node}"
+
+
+def _enable(path: Path) -> None:
+    there = (path / "cgroup.controllers").read_text().split()
+    (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in V2_CONTROLLERS if name in there))
+
+
+def _trees(node: str | None) -> list[Path]:
+    v1, v2 = _mounted()
+    every = [mount / TOP / (node or "") for mount in (*v1, *([v2] if v2 else []))]
+    return [path for path in every if path.is_dir()]
+
+
+def processes(node: str | None = None) -> set[int]:
+    """Pids in the node's cgroups (all nodes' when None): the pods' processes, and nothing else."""
+    pids: set[int] = set()
+    for tree in _trees(node):
+        for where, _, _ in os.walk(tree):
+            try:
+                pids.update(int(pid) for pid in (Path(where) / "cgroup.procs").read_text().split())
+            except OSError:  # the cgroup went away while we looked: nothing is in it
+                continue
+    return pids
+
+
+def kill_all(node: str | None = None) -> None:
+    """End every process of a node's pods with SIGKILL.
+
+    Raises:
+        NotReady: some are still there after 20 s.
+    """
+
+    def none_left() -> bool:
+        for pid in processes(node):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        return not processes(node)
+
+    wait_for(f"no process is left in the cgroups of {node or 'the nodes'}", none_left, seconds=20)
+
+
+def remove() -> None:
+    """Remove our cgroups from every hierarchy, from the leaves up. Nothing happens if there are none."""
+    for tree in _trees(None):
+        wait_for(f"{tree} is removed", lambda tree=tree: _removed(tree), seconds=20)  # type: ignore[misc]
+
+
+def _removed(tree: Path) -> bool:
+    for where, _, _ in os.walk(tree, topdown=False):
+        try:
+            Path(where).rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:  # EBUSY while the kernel still takes a dead process out: the caller looks again
+            return False
+    return not tree.exists()
