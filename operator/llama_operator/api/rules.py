@@ -75,7 +75,8 @@ class Look:
 class Rule:
     """One check. `broken` gives what was given where the rule is broken, else None.
 
-    `cel` is true where the rule holds; `self` is the object at `at`. `given` is a CEL expression for the text that was given.
+    `cel` is true where the rule holds; `self` is the object at `at`. The API server's message says `given`, or where that is a text of the
+    object itself, the value of `given_cel`. Numbers are said in words there: CEL's cost estimate takes the text of a number to be endless.
     """
 
     field: str
@@ -84,7 +85,8 @@ class Rule:
     broken: Callable[[Look], str | None]
     at: str = ""
     cel: str | None = None
-    given: str = '"a value"'
+    given: str = "something else"
+    given_cel: str | None = None
 
     def problem(self, look: Look) -> Problem | None:
         """The rule's problem with that object, or None."""
@@ -93,13 +95,12 @@ class Rule:
 
     def schema(self) -> dict[str, str]:
         """The rule as an entry of `x-kubernetes-validations`. Only for rules that have CEL."""
-        static = Problem(field=self.field, given="something else", allowed=self.allowed, remedy=self.remedy)
-        tail = f" is given; allowed is {self.allowed}. {self.remedy}"
-        entry = {
-            "rule": self.cel or "",
-            "message": static.message,
-            "messageExpression": f"{quote(self.field + ': ')} + {self.given} + {quote(tail)}",
-        }
+        static = Problem(field=self.field, given=self.given, allowed=self.allowed, remedy=self.remedy)
+        entry = {"rule": self.cel or "", "message": static.message}
+        if self.given_cel:
+            tail = f'" is given; allowed is {self.allowed}. {self.remedy}'
+            head = self.field + ': "'
+            entry["messageExpression"] = f"{quote(head)} + {self.given_cel} + {quote(tail)}"
         if self.at:
             entry["fieldPath"] = self.field.removeprefix(self.at)
         return entry
@@ -122,8 +123,7 @@ def _pattern(field: str, pattern: str, allowed: str, remedy: str, *, no_dots: bo
 
     cel = f"!has(self.{name}) || (self.{name}.matches({quote(f'^{pattern}$')})"
     cel += f" && !self.{name}.contains({quote('..')}))" if no_dots else ")"
-    given = f"'\"' + self.{name} + '\"'"
-    return Rule(field=field, allowed=allowed, remedy=remedy, broken=broken, at=at, cel=cel, given=given)
+    return Rule(field=field, allowed=allowed, remedy=remedy, broken=broken, at=at, cel=cel, given_cel=f"self.{name}")
 
 
 def _name(look: Look) -> str | None:
@@ -209,7 +209,7 @@ RULES: tuple[Rule, ...] = (
         remedy="Pods are named after it; choose a shorter or plainer name.",
         broken=_name,
         cel=f"size(self.metadata.name) <= {NAME_MAX} && self.metadata.name.matches({quote(f'^{NAME}$')})",
-        given="'\"' + self.metadata.name + '\"'",
+        given_cel="self.metadata.name",
     ),
     _pattern(
         "spec.model.source",
@@ -232,7 +232,7 @@ RULES: tuple[Rule, ...] = (
         broken=_revision_without_hub,
         at="spec.model",
         cel='!has(self.revision) || self.source.startsWith("hf://")',
-        given="'\"' + self.revision + '\"'",
+        given_cel="self.revision",
     ),
     _pattern(
         "spec.model.servedName",
@@ -258,7 +258,7 @@ RULES: tuple[Rule, ...] = (
         broken=_gpus_fit_accelerator,
         at="spec.hardware",
         cel='!has(self.gpusPerNode) || (self.accelerator == "cpu") == (self.gpusPerNode == 0)',
-        given='string(self.gpusPerNode) + " with accelerator " + self.accelerator',
+        given="a number that does not fit spec.hardware.accelerator",
     ),
     Rule(
         field="spec.parallelism.tensor",
@@ -267,7 +267,7 @@ RULES: tuple[Rule, ...] = (
         broken=_tensor_in_node,
         at="spec",
         cel=f'self.hardware.accelerator == "cpu" || {_TENSOR_GPUS} == 0 || {_TENSOR} <= {_TENSOR_GPUS}',
-        given=f'string({_TENSOR}) + " with " + string({_TENSOR_GPUS}) + " GPUs per node"',
+        given="more than spec.hardware.gpusPerNode",
     ),
     Rule(
         field="spec.autoscaling.minReplicas",
@@ -276,7 +276,7 @@ RULES: tuple[Rule, ...] = (
         broken=_min_above_max,
         at="spec.autoscaling",
         cel=f"{_MIN} <= self.maxReplicas",
-        given=f'string({_MIN}) + " with maxReplicas " + string(self.maxReplicas)',
+        given="more than spec.autoscaling.maxReplicas",
     ),
     Rule(
         field="spec.replicas",
@@ -285,7 +285,7 @@ RULES: tuple[Rule, ...] = (
         broken=_replicas_beside_autoscaling,
         at="spec",
         cel="!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
-        given="string(self.replicas)",
+        given="a number beside spec.autoscaling",
     ),
     Rule(
         field="spec.podTemplate.metadata.labels",
@@ -294,7 +294,7 @@ RULES: tuple[Rule, ...] = (
         broken=_own_labels,
         at="spec.podTemplate.metadata",
         cel=f"!has(self.labels) || self.labels.all(k, !k.startsWith({quote(OWN_PREFIX)}) && !(k in {list(OWN_LABELS)}))",
-        given='"a label of the operator"',
+        given="a label of the operator",
     ),
     Rule(
         field="spec.podTemplate.metadata.annotations",
@@ -303,7 +303,7 @@ RULES: tuple[Rule, ...] = (
         broken=_own_annotations,
         at="spec.podTemplate.metadata",
         cel=f"!has(self.annotations) || self.annotations.all(k, !k.startsWith({quote(OWN_PREFIX)}))",
-        given='"an annotation of the operator"',
+        given="an annotation of the operator",
     ),
     Rule(
         field="spec.podTemplate.metadata.labels",
