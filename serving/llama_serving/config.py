@@ -114,3 +114,87 @@ class ServingConfig:
             return cls(**raw)
         except TypeError as error:
             raise ConfigError(f"LLAMA_CONFIG: {error}") from error
+
+
+class ShapeError(ValueError):
+    """A config.json that is not a Llama's. The message names the field, what was given and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """The sizes of a Llama that decide how it can be split, as its config.json gives them."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    max_positions: int | None = None
+    tied: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the whole model: embeddings, output head unless tied, and per layer attention, MLP and two norms."""
+        attention = self.hidden * self.head_size * (2 * self.heads + 2 * self.kv_heads)
+        layer = attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return self.layers * layer + self.vocabulary * self.hidden * (1 if self.tied else 2) + self.hidden
+
+    @classmethod
+    def from_config(cls, config: object) -> ModelShape:
+        """Read a parsed config.json.
+
+        Raises ShapeError where it is not one of a `LlamaForCausalLM`, or a size is missing or not a positive whole number.
+        """
+        if not isinstance(config, dict):
+            raise ShapeError(f"config.json holds {type(config).__name__}, not an object")
+        architectures = config.get("architectures")
+        if architectures != ["LlamaForCausalLM"]:
+            raise ShapeError(f'config.json: architectures is {json.dumps(architectures)[:200]}; allowed is ["LlamaForCausalLM"]')
+        heads, hidden = _size(config, "num_attention_heads"), _size(config, "hidden_size")
+        if config.get("head_dim") is None and hidden % heads:
+            raise ShapeError(
+                f"config.json: hidden_size {hidden} is not a multiple of num_attention_heads {heads}, and head_dim is not given"
+            )
+        return cls(
+            layers=_size(config, "num_hidden_layers"),
+            hidden=hidden,
+            intermediate=_size(config, "intermediate_size"),
+            heads=heads,
+            kv_heads=_size(config, "num_key_value_heads", heads),
+            head_size=_size(config, "head_dim", hidden // heads),
+            vocabulary=_size(config, "vocab_size"),
+            max_positions=_max_positions(config),
+            tied=config.get("tie_word_embeddings") is True,
+        )
+
+    def allows_tensor(self, tensor: int) -> bool:
+        """Whether vLLM can split every layer over so many ranks: whole query heads, KV heads split or copied evenly, even MLP slices."""
+        kv_even = self.kv_heads % tensor == 0 if self.kv_heads >= tensor else tensor % self.kv_heads == 0
+        return self.heads % tensor == 0 and kv_even and self.intermediate % tensor == 0
+
+    def splits(self, limit: int = 64) -> list[int]:
+        """Every tensor parallelism up to `limit` that the model allows."""
+        return [tensor for tensor in range(1, limit + 1) if self.allows_tensor(tensor)]
+
+
+SIZE_MAX = 2**31 - 1
+"""Largest size believed in a config.json; the largest real one, 405B's MLP, is 53,248."""
+
+
+def _size(config: dict[str, Any], name: str, default: int | None = None) -> int:
+    value = config.get(name)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= SIZE_MAX:
+        raise ShapeError(f"config.json: {name} is {json.dumps(value, default=str)[:200]}; allowed is a whole number from 1 to {SIZE_MAX}")
+    return value
+
+
+def _max_positions(config: dict[str, Any]) -> int | None:
+    """The longest sequence, or None where it is not given or where a rope type other than Llama 3's stretches it."""
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    kind = (rope.get("rope_type") or rope.get("type")) if isinstance(rope, dict) else "unknown"
+    given = config.get("max_position_embeddings")
+    return _size(config, "max_position_embeddings") if given is not None and kind in {None, "default", "llama3"} else None
