@@ -1,0 +1,91 @@
+"""The command and the environment with which Ray is started in a pod. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from llama_serving.agent.settings import Settings
+from llama_serving.config import GANG_RESOURCE
+from llama_serving.deployment import ray_cpus
+
+# How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old one, with
+# the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
+LONGEST_STREAM_SECONDS = 4 * 3600
+# Ray's own 10 s is older than an autoscaler should act on.
+METRICS_REPORT_MILLISECONDS = 2000
+# 405B in BF16 from a slow volume takes most of an hour; the engine must not be given up before.
+ENGINE_START_SECONDS = 4 * 3600
+
+# Object store: nothing large passes through it here (streams go over HTTP, weights come from files), and Ray's default of 30 % of memory would be
+# reserved in /dev/shm, which NCCL and vLLM's own queues need. 100 MB is above Ray's minimum of 75 MiB.
+OBJECT_STORE_BYTES = 100_000_000
+
+
+def ray_command(settings: Settings) -> list[str]:
+    """The arguments of `ray start` for this pod."""
+    command = [
+        "start",
+        "--block",
+        "--disable-usage-stats",
+        f"--node-ip-address={settings.pod_ip}",
+        f"--node-name={settings.pod_name}",
+        f"--metrics-export-port={settings.metrics_port}",
+        f"--object-store-memory={OBJECT_STORE_BYTES}",
+        f"--temp-dir={settings.ray_temp_dir}",
+    ]
+    if settings.role == "head":
+        command += [
+            "--head",
+            "--num-cpus=0",
+            "--num-gpus=0",
+            f"--port={settings.gcs_port}",
+            "--dashboard-host=0.0.0.0",
+            f"--dashboard-port={settings.dashboard_port}",
+        ]
+    else:
+        # Rank 0 alone carries the gang's resource: the replica's actor runs there, and each gang holds one.
+        resources = {GANG_RESOURCE: 1} if settings.rank == 0 else {}
+        command += [
+            f"--address={settings.head}",
+            f"--num-cpus={ray_cpus(settings.config)}",
+            f"--num-gpus={settings.config.gpus_per_pod}",
+            f"--resources={json.dumps(resources)}",
+        ]
+    return [*command, *settings.ray_args]
+
+
+def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_path: bool, store: bool) -> dict[str, str]:
+    """The environment of Ray and of everything that it starts. What is already set by the pod template stays.
+
+    `fast_path`: an HAProxy program is there. `store`: the directory of the head's RocksDB store can be written.
+    """
+    wanted = {
+        # A head may be away for ten minutes: raylets wait for it instead of ending themselves, and with them every engine, after 60 s.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
+        "RAY_metrics_report_interval_ms": str(METRICS_REPORT_MILLISECONDS),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Prompts are the users' own: neither Ray's LLM layer nor vLLM may write them to a log.
+        "RAYLLM_ENABLE_REQUEST_PROMPT_LOGS": "0",
+        "RAYLLM_ENGINE_START_TIMEOUT_S": str(ENGINE_START_SECONDS),
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(ENGINE_START_SECONDS),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",  # the agent has fetched the model; an engine that reaches for the hub would hang or get another revision
+        "LLAMA_RUN_DIR": str(settings.run_dir),
+        # Each engine in a gang finds its own raylet; a pod without a writable home has no other place for caches.
+        "HOME": "/tmp",  # noqa: S108 -- an emptyDir in a pod
+    }
+    if fast_path:
+        wanted |= {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "1",
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(LONGEST_STREAM_SECONDS),
+            "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(LONGEST_STREAM_SECONDS),
+            # Every proxy learns of a change within a second; Ray's own 30 s only holds a gang that could be gone.
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+        }
+    if settings.role == "head" and store:
+        wanted |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": settings.gcs_dir}
+    return {**wanted, **environment} | ({"HOME": wanted["HOME"]} if environment.get("HOME", "/") == "/" else {})

@@ -1,0 +1,49 @@
+"""The Serve application: `llama_serving.app:build`, called by Ray with the ServingConfig's JSON as its arguments."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from llama_serving import ray_internals
+from llama_serving.config import ServingConfig
+from llama_serving.deployment import llm_config, serve_options
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Build the application of one revision.
+
+    On the fast path HAProxy asks Ray's LLM router for a replica and then streams from that replica's own HTTP server. Where Ray was started
+    without HAProxy, Serve's proxy calls the same HTTP app in the replica. Raises ConfigError for arguments that are not a ServingConfig.
+    """
+    config = ServingConfig.from_json(json.dumps(args))
+    server = _simulated(config) if config.engine == "simulated" else _vllm(config)
+    return ray_internals.with_router(server) if ray_internals.fast_path_enabled() else server
+
+
+def _simulated(config: ServingConfig) -> Application:
+    from ray import serve
+
+    from llama_serving.engines.simulated import SimulatedArgs
+    from llama_serving.engines.simulated_server import SimulatedServer
+
+    SimulatedArgs.parse(config.engine_args)  # a bad argument fails here, in the application's status, and not in a replica
+    options = serve_options(config) | ray_internals.round_robin()
+    return serve.deployment(serve.ingress()(SimulatedServer), **options).bind(config.to_json())
+
+
+def _vllm(config: ServingConfig) -> Application:
+    from ray import serve
+    from ray.serve.llm import LLMConfig, build_llm_deployment
+
+    from llama_serving.engines.vllm_server import LLMServer
+
+    return build_llm_deployment(
+        LLMConfig(**llm_config(config)),
+        name_prefix="LLMServer:",
+        deployment_cls=serve.ingress()(LLMServer),
+        override_serve_options=ray_internals.round_robin(),
+    )

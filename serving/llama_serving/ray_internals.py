@@ -1,0 +1,81 @@
+"""Every private name of Ray that this package uses, in one place, held by tests/contract/serving/test_ray_internals.py.
+
+Ray 2.60 has no public way to do these things. A new Ray means: run the contract test, read the release, change this file only.
+Imports are inside the functions: the agent needs the GCS client and none of Serve; a Serve replica the other way round.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+# The value of autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION: "the node goes away", as a spot machine does. The other reason (IDLE_TERMINATION)
+# is refused for a node that runs anything.
+DRAIN_REASON_PREEMPTION = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayNode:
+    """A node of the Ray cluster, as the GCS knows it."""
+
+    node_id: str
+    name: str
+    alive: bool
+
+
+def list_nodes(gcs_address: str, timeout: float = 5.0) -> list[RayNode]:
+    """The nodes that the GCS at `host:port` knows, dead ones too. Raises any of Ray's RPC errors when it does not answer in time."""
+    from ray._raylet import GcsClient
+
+    table = GcsClient(address=gcs_address).get_all_node_info(timeout=timeout)
+    # State 0 is ALIVE in GcsNodeInfo.
+    return [RayNode(node_id=key.hex(), name=info.node_name, alive=info.state == 0) for key, info in table.items()]
+
+
+def drain_node(gcs_address: str, node_id: str, *, deadline_seconds: float, message: str) -> str | None:
+    """Ask the GCS to drain a node; the call that `ray drain-node` and Ray's autoscaler make.
+
+    Returns None when it was accepted, else why not. The node is not ended at the deadline: that is the caller's part.
+    """
+    from ray._raylet import GcsClient
+
+    deadline_ms = int((time.time() + deadline_seconds) * 1000)
+    accepted, reason = GcsClient(address=gcs_address).drain_node(node_id, DRAIN_REASON_PREEMPTION, message, deadline_ms)
+    return None if accepted else str(reason)
+
+
+def fast_path_enabled() -> bool:
+    """Whether this process was started with HAProxy and direct streaming on."""
+    from ray.llm._internal.serve.constants import RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING
+    from ray.serve._private.constants import RAY_SERVE_ENABLE_HA_PROXY
+
+    return bool(RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING and RAY_SERVE_ENABLE_HA_PROXY)
+
+
+def with_router(server: Application) -> Application:
+    """Put Ray's LLM router beside `server`: HAProxy asks it for a replica and then talks to that replica directly.
+
+    The router needs no CPU of its own, so that it runs on the head too; it must not throttle the path it stands on.
+    """
+    from ray import serve
+    from ray.llm._internal.serve.core.ingress.router import LLMRouter
+
+    router = serve.deployment(LLMRouter, max_ongoing_requests=100_000, ray_actor_options={"num_cpus": 0})
+    return server._with_ingress_request_router(router.bind(server=server))  # noqa: SLF001 -- the only way in; see the module's docstring
+
+
+def round_robin() -> dict[str, Any]:
+    """The Serve option that spreads requests evenly: what Ray's own builder sets for direct streaming."""
+    from ray.serve.config import RequestRouterConfig
+    from ray.serve.experimental.round_robin_router import RoundRobinRouter
+
+    return {"request_router_config": RequestRouterConfig(request_router_class=RoundRobinRouter)}
+
+
+def engine_client(server: Any) -> Any:
+    """vLLM's engine client inside Ray's LLMServer."""
+    return server.engine._engine_client  # noqa: SLF001 -- see the module's docstring

@@ -1,0 +1,150 @@
+"""What a Serve replica does around its engine: says where it stands, warms up, counts requests, and parks when it cannot start.
+
+No Ray here: the two server classes (`engines/vllm_server.py`, `engines/simulated_server.py`) bring theirs. The state goes to `engine.json`,
+which the agent of the same pod reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from llama_serving import rundir
+from llama_serving.rootcause import diagnose
+from llama_serving.status import EngineState, RootCause
+
+logger = logging.getLogger(__name__)
+
+# How often engine.json follows the count of requests. The agent polls at the same pace; the count steers a drain, not the scaling.
+REPORT_SECONDS = 1.0
+# The last part of a log that is looked at for a root cause: vLLM's start-up writes tens of kilobytes in all.
+LOG_TAIL_BYTES = 262_144
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Gauge(Protocol):
+    """The one method of Ray's gauge that is used."""
+
+    def set(self, value: float) -> None:
+        """Set the gauge."""
+
+
+class Lifecycle:
+    """The life of one engine in this replica, and its requests in flight."""
+
+    def __init__(self, directory: Path, gauge: Gauge) -> None:
+        now = time.time()
+        self._directory = directory
+        self._gauge = gauge
+        self._in_flight = 0
+        self.state = EngineState(phase="Starting", since=now, pid=os.getpid(), started_at=now)
+        rundir.clear(directory)
+        self.report()
+        # From the first moment on: a series that is missing says nothing, a series that says 0 says that nothing waits here.
+        self._task = asyncio.create_task(self._follow())
+
+    def report(self) -> None:
+        """Write engine.json."""
+        self.state = replace(self.state, in_flight=self._in_flight)
+        rundir.write_engine(self.state, self._directory)
+
+    def enter(self, phase: Any, root_cause: RootCause | None = None) -> None:
+        """Go to `phase` and say so."""
+        self.state = self.state.enter(phase, time.time(), root_cause)
+        self.report()
+        logger.info("engine phase %s%s", phase, f": {root_cause.reason}: {root_cause.message}" if root_cause else "")
+
+    async def bring_up(
+        self, start: Callable[[], Awaitable[None]], kv_cache_tokens: Callable[[], int | None], warm_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Start the engine, let one token out of it, and be Ready. Where that fails: say why, and never return."""
+        self.enter("LoadingWeights")
+        try:
+            await start()
+            self.state = replace(self.state, kv_cache_tokens=kv_cache_tokens())
+            self.enter("WarmingUp")
+            await warm_up()
+        except Exception as error:  # noqa: BLE001 -- whatever stops an engine from starting must reach the operator as a root cause
+            logger.exception("the engine did not start")
+            self.enter("Failed", diagnose(own_log() + "\n" + describe(error)))
+            await self._park()
+        self.enter("Ready")
+
+    async def _park(self) -> None:
+        """Stay in the constructor until killed.
+
+        Raising would be worse: Serve tries a failing replica three times and then leaves the whole application in DEPLOY_FAILED, from which
+        no repeated PUT of the same configuration leads out, and which stops the healthy replicas' rollout too. Parked, this replica takes no
+        request and holds its gang, the agent shows the root cause, and the operator replaces the gang with its own back-off.
+        """
+        await asyncio.Event().wait()
+
+    async def _follow(self) -> None:
+        while True:
+            # Ray drops a gauge from its exposition that was not set again within a report interval (2 s here): a value that does not change
+            # must be said again and again. Seen on Ray 2.60; vLLM's own gauges vanish that way while it is idle.
+            self._gauge.set(self._in_flight)
+            if self.state.in_flight != self._in_flight:
+                self.report()
+            # The pace of the report, not a wait for something.
+            await asyncio.sleep(REPORT_SECONDS)
+
+    def count(self, app: Any) -> Any:
+        """An ASGI middleware class's instance around `app`: POST requests are counted from their first byte to their last."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http" or scope["method"] != "POST":
+                await app(scope, receive, send)
+                return
+            self._step(+1)
+            try:
+                await app(scope, receive, send)
+            finally:
+                self._step(-1)
+
+        return counted
+
+    def _step(self, by: int) -> None:
+        self._in_flight += by
+        self._gauge.set(self._in_flight)
+
+
+def add_middleware(app: Any, lifecycle: Lifecycle) -> Any:
+    """Count `app`'s requests; `app` is a Starlette or FastAPI application, which stays one: Serve reads its routes."""
+    # vLLM's builder has built its middleware stack already; without it Starlette builds it anew with the first request.
+    app.middleware_stack = None
+    app.add_middleware(lifecycle.count)
+    return app
+
+
+def describe(error: BaseException) -> str:
+    """An error and its causes, one a line, innermost last: the text that `diagnose` reads."""
+    lines = []
+    current: BaseException | None = error
+    while current is not None:
+        lines.append(f"{type(current).__name__}: {current}")
+        current = current.__cause__ or current.__context__
+    return "\n".join(lines)
+
+
+def own_log() -> str:
+    """The tail of what this process and its children wrote to their standard error and output; Ray points both at files."""
+    parts = []
+    for descriptor in (1, 2):
+        try:
+            path = os.readlink(f"/proc/self/fd/{descriptor}")
+            with open(path, "rb") as file:  # noqa: PTH123 -- a link's target, as the kernel spells it
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+                parts.append(file.read().decode(errors="replace"))
+        except OSError:
+            continue  # a pipe or a terminal: nothing to read back
+    return "\n".join(parts)
