@@ -1,0 +1,95 @@
+"""`python -m localcluster COMMAND`: thin commands over `Cluster` and its neighbours."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from . import programs
+from .cluster import Cluster, process_names
+from .errors import LocalClusterError
+
+
+def _up(cluster: Cluster, _: argparse.Namespace) -> int:
+    cluster.ensure_up()
+    return 0
+
+
+def _down(cluster: Cluster, _: argparse.Namespace) -> int:
+    cluster.down()
+    return 0
+
+
+def _status(cluster: Cluster, _: argparse.Namespace) -> int:
+    states = cluster.status()
+    for name, state in states.items():
+        word = "running" if state["running"] else "not running" if state["exit"] is None else f"ended ({state['exit']})"
+        print(f"{name:<26}{word}")
+    up = all(state["running"] for state in states.values())
+    print(f"{'API server':<26}{'ready' if up and cluster.api.ready() else 'not ready'}")
+    return 0 if up else 1
+
+
+def _programs(cluster: Cluster, _: argparse.Namespace) -> int:
+    layout = cluster.layout
+    for name, path in layout.programs.paths.items():
+        print(f"{name:<26}{layout.programs.source[name]:<10}{path}")
+    for name, path in layout.debian.paths.items():
+        print(f"{name:<26}{'debian':<10}{path}")
+    programs.verify(cluster.settings)
+    return 0
+
+
+def _kubectl(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    found = programs.ensure(cluster.settings, cluster.progress)
+    words = [word for word in arguments.words if word != "--"] if arguments.words[:1] == ["--"] else arguments.words
+    sys.stdout.flush()
+    os.execv(found["kubectl"], ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--context", cluster.context, *words])  # noqa: S606 - no shell is meant
+    return 1
+
+
+def _logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    directory = cluster.settings.logs if cluster.settings.logs.is_dir() else cluster.settings.last_logs
+    if arguments.name is None:
+        for path in sorted(directory.glob("*.log")):
+            print(f"{path.stat().st_size:>12,} {path}")
+        return 0
+    path = directory / f"{arguments.name}.log"
+    if not path.is_file():
+        raise LocalClusterError(f"no log {path}. Names: box, {', '.join(process_names())}")
+    sys.stdout.write("".join(path.read_text(errors="replace").splitlines(keepends=True)[-arguments.lines :]))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command, with a line each."""
+    top = argparse.ArgumentParser(prog="localcluster", description="A real Kubernetes cluster on this machine, in a box of its own.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help_text, description=help_text)
+
+    add("up", "start the cluster, or what of it does not run").set_defaults(run=_up)
+    add("down", "stop the cluster and remove everything but the cache").set_defaults(run=_down)
+    add("status", "say which processes run").set_defaults(run=_status)
+    add("programs", "find, download or build every program").set_defaults(run=_programs)
+    kubectl = add("kubectl", "run kubectl on the cluster: kubectl -- get pods")
+    kubectl.add_argument("words", nargs=argparse.REMAINDER)
+    kubectl.set_defaults(run=_kubectl)
+    logs = add("logs", "list the processes' logs, or show the end of one")
+    logs.add_argument("name", nargs="?")
+    logs.add_argument("--lines", type=int, default=100)
+    logs.set_defaults(run=_logs)
+    return top
+
+
+def main(argv: list[str]) -> int:
+    """Run one command; 0 when it worked, 1 when not."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(Cluster(), arguments))
+    except LocalClusterError as error:
+        print(f"localcluster: {error}", file=sys.stderr)
+        return 1
