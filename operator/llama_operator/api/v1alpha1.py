@@ -276,6 +276,9 @@ class AutoscalingStatus(_Status):
 class FailureStatus(_Status):
     """Failed starts in a row, and when the next is tried."""
 
+    revision: str = ""
+    """Revision whose starts failed."""
+
     attempts: int = 0
     """Failed starts since a replica last was ready."""
 
@@ -287,6 +290,9 @@ class FailureStatus(_Status):
 
     next_retry_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     """When the next start is tried (RFC 3339, UTC). Absent where it is not tried again until the spec changes."""
+
+    counted_until: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """Creation time of the youngest gang that was counted as failed (RFC 3339, UTC), so that none is counted twice."""
 
 
 class Condition(_Status):

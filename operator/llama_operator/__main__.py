@@ -1,0 +1,37 @@
+"""`python -m llama_operator`: run the operator with the settings of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import structlog
+from pydantic import ValidationError
+
+from llama_operator.control.logs import set_up
+from llama_operator.control.settings import Settings
+from llama_operator.control.wiring import run
+from llama_operator.ports import ApiError, NotLeader
+
+
+def main() -> int:
+    """Exit status 0 after a stop signal, 1 when something ended it, 2 for settings that cannot be."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            field = "LLAMA_OPERATOR_" + "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"{field}: {problem['msg']} (given: {problem['input']!r})", file=sys.stderr)
+        return 2
+    set_up(settings.log_level, settings.log_format)
+    log = structlog.get_logger("llama_operator")
+    try:
+        asyncio.run(run(settings))
+    except (NotLeader, ApiError) as error:
+        log.error("the operator ends; its pod is started again", error=str(error))  # noqa: TRY400 - the reason is enough; no traceback
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

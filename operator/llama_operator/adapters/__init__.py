@@ -1,0 +1,1 @@
+"""The only input and output of the operator: one file for each thing outside."""

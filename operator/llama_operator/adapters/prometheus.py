@@ -1,0 +1,83 @@
+"""Prometheus' HTTP API. Whatever goes wrong is a `Missing` with its reason: no exception, no zero."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from llama_operator.scaling.signals import Missing, Series
+from llama_operator.telemetry import names as metric
+
+MAX_BYTES = 16 * 1024 * 1024
+"""An answer larger than this is not read to its end: no deployment has that many series."""
+
+
+class Prometheus:
+    """Implements Metrics."""
+
+    def __init__(self, client: httpx.AsyncClient, url: str) -> None:
+        """`url` is Prometheus' root, empty where none is configured; `client` brings the time limit."""
+        self._client = client
+        self._url = url.rstrip("/")
+
+    async def newest(self, selector: str) -> Sequence[Series] | Missing:
+        """The newest sample of each series that the range selector finds."""
+        if not self._url:
+            return Missing(reason="NotConfigured", message="the operator was given no Prometheus address")
+        try:
+            body = await self._read(selector)
+        except httpx.HTTPError as error:
+            return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: {type(error).__name__} {error}".rstrip())
+        if isinstance(body, Missing):
+            return body
+        return read_matrix(body)
+
+    async def _read(self, selector: str) -> Any:
+        async with self._client.stream("POST", f"{self._url}/api/v1/query", data={"query": selector}) as answer:
+            raw = bytearray()
+            async for chunk in answer.aiter_bytes():
+                raw += chunk
+                if len(raw) > MAX_BYTES:
+                    return Missing(reason="PrometheusUnreachable", message=f"the answer of {self._url} is larger than {MAX_BYTES} bytes")
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = None
+        if answer.is_error or not isinstance(body, dict) or body.get("status") != "success":
+            said = body.get("error") if isinstance(body, dict) else raw[:80].decode("utf-8", "replace")
+            return Missing(reason="PrometheusUnreachable", message=f"{self._url} answers {answer.status_code}, not a query result: {said}")
+        return body
+
+
+def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
+    """The newest sample of each series in the answer to a range selector.
+
+    A Prometheus staleness marker is not in a matrix; the series just ends, and its age tells.
+    """
+    series = []
+    try:
+        for item in body["data"]["result"]:
+            labels = item["metric"]
+            time, value = item["values"][-1]
+            series.append(
+                Series(
+                    name=str(labels["__name__"]),
+                    pod=str(labels.get(metric.LABEL_POD, "")),
+                    revision=str(labels.get(metric.LABEL_REVISION, "")),
+                    time=float(time),
+                    value=_number(value),
+                )
+            )
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        return Missing(
+            reason="PrometheusUnreachable", message=f"the answer has not the shape of a range vector: {type(error).__name__} {error}"
+        )
+    return series
+
+
+def _number(text: str) -> float:
+    """Prometheus writes numbers as strings, with NaN and ±Inf."""
+    return float(text)

@@ -1,0 +1,75 @@
+"""Ray Serve's REST API on a head pod. Field names as in Ray 2.60.0; read defensively, since entries that stop lose fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
+from llama_operator.ports import ServeError
+from llama_serving.config import APP_NAME, DASHBOARD_PORT
+
+
+class RayServe:
+    """Implements ServeApi."""
+
+    def __init__(self, client: httpx.AsyncClient, port: int = DASHBOARD_PORT) -> None:
+        """`client` brings the time limits."""
+        self._client = client
+        self._port = port
+
+    async def view(self, ip: str, token: str, deployment: str) -> Serve | Unknown:
+        """The state of our application and of `deployment`, or why it cannot be told."""
+        try:
+            answer = await self._client.get(self._url(ip, "/api/serve/applications/"), headers=_auth(token))
+            answer.raise_for_status()
+            return read_view(answer.json(), deployment)
+        except httpx.HTTPStatusError as error:
+            return Unknown(f"the head answers {error.response.status_code}: {error.response.text[:200]}")
+        except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:
+            return Unknown(f"{type(error).__name__}: {error}")
+
+    async def put(self, ip: str, token: str, body: Mapping[str, Any]) -> None:
+        """Send the applications. Raises ServeError."""
+        await self._send("PUT", self._url(ip, "/api/serve/applications/"), token, body)
+
+    async def scale(self, ip: str, token: str, deployment: str, target: int) -> None:
+        """Set the replica count of `deployment`. Raises ServeError."""
+        path = f"/api/v1/applications/{APP_NAME}/deployments/{quote(deployment, safe='')}/scale"
+        await self._send("POST", self._url(ip, path), token, {"target_num_replicas": target})
+
+    async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any]) -> None:
+        try:
+            answer = await self._client.request(method, url, json=body, headers=_auth(token))
+        except httpx.HTTPError as error:
+            raise ServeError(f"{method} {url}: {type(error).__name__}: {error}") from error
+        if answer.is_error:
+            raise ServeError(f"{method} {url}: {answer.status_code}: {answer.text[:500]}")
+
+    def _url(self, ip: str, path: str) -> str:
+        host = f"[{ip}]" if ":" in ip else ip
+        return f"http://{host}:{self._port}{path}"
+
+
+def _auth(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def read_view(body: Mapping[str, Any], deployment: str) -> Serve:
+    """Read `GET /api/serve/applications/`."""
+    app = (body.get("applications") or {}).get(APP_NAME)
+    if not app:
+        return Serve(deployed=False)
+    found = (app.get("deployments") or {}).get(deployment) or {}
+    replicas = [ServeReplica(state=str(item.get("state", "")), node_ip=item.get("node_ip")) for item in found.get("replicas") or []]
+    return Serve(
+        deployed=True,
+        app_status=str(app.get("status", "")),
+        deployment_status=str(found.get("status", "")),
+        message=str(found.get("message") or app.get("message") or ""),
+        target=found.get("target_num_replicas"),
+        replicas=replicas,
+    )

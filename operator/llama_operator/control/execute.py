@@ -1,0 +1,123 @@
+"""Does what a plan says, in its order. One step that fails does not keep the others from being done; the pass is then retried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from llama_operator.adapters.tokens import Tokens
+from llama_operator.control.store import Store
+from llama_operator.lifecycle import actions as act
+from llama_operator.lifecycle.observed import World
+from llama_operator.ports import AgentError, Agents, ApiError, Conflict, ServeApi, ServeError, Writer
+from llama_operator.rendering import guards, names
+from llama_operator.rendering.context import RenderContext
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hands:
+    """The ports that a pass acts through."""
+
+    writer: Writer
+    agents: Agents
+    serve: ServeApi
+    tokens: Tokens
+    store: Store
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What was done and what failed."""
+
+    done: list[act.Action] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+async def execute(
+    hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, actions: Sequence[act.Action]
+) -> Outcome:
+    """Do the actions. Raises NotLeader when the Lease is lost half way: then nothing more must be done."""
+    outcome = Outcome()
+    for action in actions:
+        try:
+            await _do(hands, world, raw, context, action)
+        except Conflict as error:
+            log.info(
+                "the object changed meanwhile; the next pass sees it",
+                deployment=str(world.key),
+                action=type(action).__name__,
+                error=str(error),
+            )
+        except (ApiError, ServeError, AgentError) as error:
+            log.warning("a step failed", deployment=str(world.key), action=type(action).__name__, why=action.why, error=str(error))
+            outcome.errors.append(f"{type(action).__name__}: {error}")
+        else:
+            log.info("did", deployment=str(world.key), action=type(action).__name__, why=action.why, what=_what(action))
+            outcome.done.append(action)
+    return outcome
+
+
+async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, action: act.Action) -> None:
+    namespace = world.key.namespace
+    match action:
+        case act.Create(manifest=manifest):
+            made = await hands.writer.create(manifest)
+            if made is not None:
+                _remember(hands.store, made)
+        case act.MakeToken():
+            if context is not None:
+                await hands.writer.create(guards.token_secret(context, hands.tokens.token(world.uid)))
+        case act.Apply(manifest=manifest):
+            _remember(hands.store, await hands.writer.apply(manifest))
+        case act.Delete(kind=kind, name=name, uid=uid, grace_seconds=grace):
+            await hands.writer.delete(kind, namespace, name, uid=uid, grace_seconds=grace)
+        case act.Mark(pod=pod, uid=uid, labels=labels, annotations=annotations):
+            patch = {"metadata": {"uid": uid, "labels": dict(labels), "annotations": dict(annotations)}}
+            await hands.writer.patch("Pod", namespace, pod, patch)
+        case act.Drain(ip=ip, deadline_seconds=deadline):
+            await hands.agents.drain(ip, hands.tokens.token(world.uid), deadline)
+        case act.PutServe(ip=ip, body=body):
+            await hands.serve.put(ip, hands.tokens.token(world.uid), body)
+        case act.ScaleServe(ip=ip, deployment=deployment, target=target):
+            await hands.serve.scale(ip, hands.tokens.token(world.uid), deployment, target)
+        case act.AddFinalizer():
+            await _finalizers(hands, raw, [*world.finalizers, names.FINALIZER])
+        case act.RemoveFinalizer():
+            await _finalizers(hands, raw, [item for item in world.finalizers if item != names.FINALIZER])
+        case _:
+            raise TypeError(f"no way to do {action!r}")
+
+
+async def _finalizers(hands: Hands, raw: Mapping[str, Any], wanted: Sequence[str]) -> None:
+    """Set the finalizers, unless somebody changed them since they were read."""
+    metadata = raw["metadata"]
+    known = list(metadata.get("finalizers") or [])
+    test = {"op": "test", "path": "/metadata/finalizers", "value": known} if known else None
+    patch = [*([test] if test else []), {"op": "add", "path": "/metadata/finalizers", "value": list(wanted)}]
+    written = await hands.writer.patch(names.KIND, metadata["namespace"], metadata["name"], patch)
+    if written is not None:
+        _remember(hands.store, written)
+
+
+def _remember(store: Store, manifest: dict[str, Any]) -> None:
+    if manifest.get("kind") not in ("Pod", "Secret", None):
+        store.put(manifest)
+
+
+def _what(action: act.Action) -> str:
+    match action:
+        case act.Create(manifest=manifest) | act.Apply(manifest=manifest):
+            return f"{manifest['kind']}/{manifest['metadata']['name']}"
+        case act.Delete(kind=kind, name=name):
+            return f"{kind}/{name}"
+        case act.Mark(pod=pod) | act.Drain(pod=pod):
+            return f"Pod/{pod}"
+        case act.ScaleServe(deployment=deployment, target=target):
+            return f"{deployment} to {target}"
+        case _:
+            return ""

@@ -1,0 +1,89 @@
+"""All reading of one pass, into one frozen World. What belongs together is read at the same time; what fails becomes Unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llama_operator.adapters.tokens import Tokens
+from llama_operator.control.store import Store
+from llama_operator.lifecycle.free_gpus import free_gpus
+from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, Serve, Unknown, World
+from llama_operator.lifecycle.status import failures_from_json
+from llama_operator.ports import Agents, ApiError, Reader, ServeApi
+from llama_operator.rendering import names
+from llama_operator.rendering.revision import Pinned, from_controller_revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Senses:
+    """The ports that a pass reads through."""
+
+    reader: Reader
+    agents: Agents
+    serve: ServeApi
+    tokens: Tokens
+    store: Store
+
+
+async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> World:
+    """The snapshot of one LlamaDeployment. Raises ApiError when its pods cannot be listed: without them nothing may be decided."""
+    metadata = raw["metadata"]
+    key = names.Key(metadata["namespace"], metadata["name"])
+    manifests = await senses.reader.list("Pod", key.namespace, f"{names.LABEL_DEPLOYMENT}={key.name}")
+    # A pod whose owner is another LlamaDeployment is one of a predecessor with the same name: it is the garbage collector's.
+    pods = [Pod.of(item) for item in manifests if _owned(item, metadata["uid"])]
+    objects = {place: item for place, item in senses.store.children(key).items() if _owned(item, metadata["uid"])}
+    pinned = _pinned(objects)
+    agents, serve, gpus = await asyncio.gather(
+        _ask_agents(senses, pods), _ask_heads(senses, pods, pinned, metadata["uid"]), _look_for_gpus(senses, pods, gpu_resource)
+    )
+    return World(
+        key=key,
+        uid=metadata["uid"],
+        generation=int(metadata.get("generation") or 0),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        pods=pods,
+        agents=agents,
+        serve=serve,
+        pinned=pinned,
+        objects=objects,
+        gpus=gpus,
+        failures=failures_from_json(raw.get("status") or {}),
+    )
+
+
+def _owned(manifest: Mapping[str, Any], uid: str) -> bool:
+    return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences") or [])
+
+
+def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Pinned]:
+    read = (from_controller_revision(item) for (kind, _), item in objects.items() if kind == "ControllerRevision")
+    return {pinned.revision: pinned for pinned in read if pinned is not None}
+
+
+async def _ask_agents(senses: Senses, pods: Sequence[Pod]) -> dict[str, Agent | Unknown]:
+    asked = [pod for pod in pods if pod.component == names.REPLICA and pod.ip and pod.running]
+    answers = await asyncio.gather(*(senses.agents.status(pod.ip or "") for pod in asked))
+    return {pod.name: answer for pod, answer in zip(asked, answers, strict=True)}
+
+
+async def _ask_heads(senses: Senses, pods: Sequence[Pod], pinned: Mapping[str, Pinned], uid: str) -> dict[str, Serve | Unknown]:
+    token = senses.tokens.token(uid)
+    heads = [pod for pod in pods if pod.component == names.HEAD and pod.ip and pod.running and not pod.deleting and pod.revision in pinned]
+    answers = await asyncio.gather(*(senses.serve.view(pod.ip or "", token, pinned[pod.revision].serve_deployment) for pod in heads))
+    return {pod.revision: answer for pod, answer in zip(heads, answers, strict=True)}
+
+
+async def _look_for_gpus(senses: Senses, pods: Sequence[Pod], resource: str) -> Sequence[NodeGpus] | Unknown:
+    """Only while a pod finds no node: it takes a list of all nodes and pods."""
+    if not any(pod.unschedulable for pod in pods):
+        return Unknown("no pod waits for a node")
+    try:
+        nodes, everybody = await asyncio.gather(senses.reader.list("Node"), senses.reader.list("Pod", fields="spec.nodeName!="))
+    except ApiError as error:
+        return Unknown(str(error))
+    return free_gpus(nodes, everybody, resource)

@@ -1,0 +1,162 @@
+"""One pass over one LlamaDeployment: gather, decide, write the status, act, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from llama_operator.adapters.events import Events
+from llama_operator.adapters.own_metrics import OwnMetrics
+from llama_operator.api.conditions import ConditionType, find
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.api.validation import validate
+from llama_operator.control import autoscaler
+from llama_operator.control.execute import Hands, Outcome, execute
+from llama_operator.control.gather import Senses, gather
+from llama_operator.control.settings import Settings
+from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
+from llama_operator.lifecycle.revision import keep_running, make_wish, render_context
+from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
+from llama_operator.planning.shape import check_model
+from llama_operator.ports import ApiError, Clock, Metrics
+from llama_operator.rendering import names
+from llama_operator.rendering.context import RenderContext
+
+log = structlog.get_logger(__name__)
+
+BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
+"""Announced steps that are warnings."""
+DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
+
+
+class StepsFailed(Exception):
+    """Some steps of the pass failed; it must be tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reconciler:
+    """Carries a pass through its ports."""
+
+    senses: Senses
+    hands: Hands
+    metrics: Metrics
+    events: Events
+    own: OwnMetrics
+    clock: Clock
+    settings: Settings
+
+    async def reconcile(self, key: names.Key) -> float | None:
+        """One pass. Returns seconds until the next look, None when the LlamaDeployment is gone. Raises ApiError, NotLeader, StepsFailed."""
+        raw = self.senses.store.deployment(key)
+        if raw is None:
+            self.own.forget(key.namespace, key.name)
+            return None
+        spec, problems = read_spec(raw)
+        world = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
+        now = self.clock.now()
+        previous = raw.get("status") or {}
+        scaling = await self._scale(spec, world, previous, now)
+        context = render_context(key, world.uid, spec, self.settings.render_options()) if spec else None
+        wish = self._wish(world, context, scaling, previous)
+        decided = plan(world, wish, self.settings.retry_policy(), now)
+        running = wish.pinned.revision if wish else None
+        status = build_status(world, decided, scaling, problems, previous, running, now)
+        owner = await self._write_status(raw, previous, status)
+        outcome = await execute(self.hands, world, owner, context, decided.actions)
+        await self._tell(owner, previous, status, outcome, now)
+        self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
+        self.own.ready.labels(key.namespace, key.name).set(status["readyReplicas"])
+        if outcome.errors:
+            raise StepsFailed("; ".join(outcome.errors))
+        return self._next_look(decided, scaling)
+
+    async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
+        if spec is None or world.deleting:
+            return autoscaler.keep(previous, int(previous.get("replicaCount") or 0))
+        view = await autoscaler.look(self.metrics, spec, world, previous, self.settings.metrics_stale_seconds, now)
+        if view.enabled:
+            self.own.decisions.labels(view.reason).inc()
+        return view
+
+    def _wish(self, world: World, context: RenderContext | None, scaling: ScalingView, previous: Mapping[str, Any]) -> Wish | None:
+        if context is not None:
+            return make_wish(world, context, scaling.desired)
+        running = str(previous.get("revision") or "")
+        return keep_running(world, running, scaling.desired) if running else None
+
+    async def _write_status(self, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        if not says_something_new(previous, status):
+            return raw
+        metadata = raw["metadata"]
+        manifest = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
+            "status": status,
+        }
+        written = await self.hands.writer.apply(manifest, "status")
+        self.hands.store.put(written)
+        return written
+
+    async def _tell(
+        self, owner: Mapping[str, Any], previous: Mapping[str, Any], status: Mapping[str, Any], outcome: Outcome, now: float
+    ) -> None:
+        for action in outcome.done:
+            if action.announce:
+                await self.events.emit(owner, action.announce, action.why, now, warning=action.announce in BAD_NEWS)
+        for kind, condition in _turned(previous.get("conditions") or [], status["conditions"]):
+            bad = (condition["status"] == "False") == (kind in (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE))
+            warning = bad and kind in (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE, ConditionType.DEGRADED)
+            await self.events.emit(owner, condition["reason"], f"{kind}: {condition['message']}", now, warning=warning)
+
+    def _next_look(self, decided: Plan, scaling: ScalingView) -> float:
+        pause = look_again_in(decided, scaling.desired)
+        return min(pause, self.settings.autoscale_interval_seconds) if scaling.enabled else pause
+
+
+def read_spec(raw: Mapping[str, Any]) -> tuple[LlamaDeploymentSpec | None, list[str]]:
+    """The spec, or its problems in words."""
+    problems = validate(raw)
+    if problems:
+        return None, [problem.message for problem in problems]
+    spec = LlamaDeploymentSpec.model_validate(raw["spec"])
+    problems = check_model(spec)
+    return (None, [problem.message for problem in problems]) if problems else (spec, [])
+
+
+def _turned(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[tuple[ConditionType, Mapping[str, Any]]]:
+    """Conditions whose status or reason changed: what is worth an Event. A condition that begins well is not."""
+    turned = []
+    for condition in after:
+        kind = ConditionType(condition["type"])
+        old = find(before, kind)
+        if old is None and condition["reason"] in ("Healthy", "Disabled", "Fresh", "Steady"):
+            continue
+        if old is None or (old.get("status"), old.get("reason")) != (condition["status"], condition["reason"]):
+            turned.append((kind, condition))
+    return turned
+
+
+async def run_worker(reconciler: Reconciler, queue: Any) -> None:
+    """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
+    while True:
+        key = await queue.get()
+        try:
+            with reconciler.own.duration.time():
+                pause = await reconciler.reconcile(key)
+        except (ApiError, StepsFailed) as error:
+            reconciler.own.passes.labels("error").inc()
+            wait = queue.retry(key)
+            log.warning("pass failed", deployment=str(key), error=str(error), again_in=round(wait, 1))
+        else:
+            reconciler.own.passes.labels("ok").inc()
+            queue.forget(key)
+            if pause is not None:
+                queue.add_after(key, pause)
+        finally:
+            queue.done(key)
+            reconciler.own.queue_depth.set(len(queue))

@@ -1,0 +1,72 @@
+"""What we know of LlamaDeployments and their children other than pods: filled by LISTs, kept fresh by watch events and by our own writes.
+
+Pods are not in here: each pass lists its own, since decisions on gangs must not be made on an old view. An entry is replaced only by
+one with a higher resourceVersion, so that a late watch event cannot undo what a write's answer told us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from llama_operator.rendering import names
+
+Id = tuple[str, str, str]
+
+
+def _version(manifest: Mapping[str, Any]) -> int:
+    """resourceVersions of one kind are comparable numbers (KEP-5504, and every released API server before it)."""
+    try:
+        return int(manifest["metadata"].get("resourceVersion") or 0)
+    except ValueError:
+        return 0
+
+
+class Store:
+    """Objects by kind, namespace and name."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Id, dict[str, Any]] = {}
+
+    def put(self, manifest: dict[str, Any]) -> None:
+        """An object as the API server just gave it."""
+        metadata = manifest["metadata"]
+        key = (manifest["kind"], metadata["namespace"], metadata["name"])
+        known = self._objects.get(key)
+        if known is None or known["metadata"].get("uid") != metadata.get("uid") or _version(manifest) >= _version(known):
+            self._objects[key] = manifest
+
+    def drop(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        """An object that is gone; with a uid, only that one."""
+        known = self._objects.get((kind, namespace, name))
+        if known is not None and (uid is None or known["metadata"].get("uid") == uid):
+            del self._objects[kind, namespace, name]
+
+    def replace_kind(self, kind: str, manifests: Iterable[dict[str, Any]], namespaces: Iterable[str] = ()) -> None:
+        """All objects of a kind, as a LIST gave them (of the given namespaces; of all, where none is given): what is not among them is
+        gone.
+        """
+        scope = set(namespaces)
+        listed = {(kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for item in manifests}
+        for key in [key for key in self._objects if key[0] == kind and key not in listed and (not scope or key[1] in scope)]:
+            del self._objects[key]
+        for item in listed.values():
+            self.put(item)
+
+    def deployment(self, key: names.Key) -> dict[str, Any] | None:
+        """The LlamaDeployment."""
+        return self._objects.get((names.KIND, key.namespace, key.name))
+
+    def deployments(self) -> list[names.Key]:
+        """Every LlamaDeployment."""
+        return [names.Key(namespace, name) for kind, namespace, name in self._objects if kind == names.KIND]
+
+    def children(self, key: names.Key) -> dict[tuple[str, str], dict[str, Any]]:
+        """Children of a LlamaDeployment, by kind and name."""
+        return {
+            (kind, name): manifest
+            for (kind, namespace, name), manifest in self._objects.items()
+            if namespace == key.namespace
+            and kind != names.KIND
+            and (manifest["metadata"].get("labels") or {}).get(names.LABEL_DEPLOYMENT) == key.name
+        }

@@ -1,0 +1,134 @@
+"""The composition root: builds every part, and runs them until one of them ends.
+
+    standby   health port, then wait for the Lease
+    leader    key for Ray's tokens -> first resync -> Kopf, workers, resync, Lease renewal
+
+Whatever ends, ends the process: a pod that lost the Lease, or whose watch died, must not look alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import kopf
+import structlog
+
+from llama_operator.adapters.agents import HttpAgents
+from llama_operator.adapters.clock import SystemClock
+from llama_operator.adapters.events import Events
+from llama_operator.adapters.http_server import HttpServer
+from llama_operator.adapters.kube import Kube, connect
+from llama_operator.adapters.lease import Lease
+from llama_operator.adapters.own_metrics import OwnMetrics
+from llama_operator.adapters.prometheus import Prometheus
+from llama_operator.adapters.ray_serve import RayServe
+from llama_operator.adapters.tokens import load_tokens
+from llama_operator.control.execute import Hands
+from llama_operator.control.gather import Senses
+from llama_operator.control.handlers import make_kopf_settings, make_registry
+from llama_operator.control.reconcile import Reconciler, run_worker
+from llama_operator.control.resync import resync, resync_forever
+from llama_operator.control.settings import Settings
+from llama_operator.control.store import Store
+from llama_operator.control.workqueue import WorkQueue
+from llama_operator.rendering import names
+
+log = structlog.get_logger(__name__)
+
+AGENT_TIMEOUT = httpx.Timeout(3.0, connect=1.5)
+SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop. Raises what ended it otherwise."""
+    own = OwnMetrics()
+    lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
+    started = {"standby": False}
+
+    def ready() -> Mapping[str, Any] | None:
+        own.leading.set(1.0 if lease.held else 0.0)
+        return None if started["standby"] else {"status": "starting"}
+
+    server = HttpServer(healthy=lambda: None, ready=ready, registry=own.registry)
+    await server.start(settings.health_port, settings.metrics_port)
+    api = await connect(settings.kubeconfig, settings.kube_context)
+    unguarded = Kube(api)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        started["standby"] = True
+        if not await _first(stop, lease.acquire(unguarded)):
+            return
+        await _lead(settings, own, lease, Kube(api, lease.guard, lambda verb, kind: own.writes.labels(verb, kind).inc()), unguarded, stop)
+    finally:
+        await lease.release(unguarded)
+        await unguarded.close()
+        await server.stop()
+
+
+async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event) -> None:
+    store, queue = Store(), WorkQueue[names.Key]()
+    async with (
+        httpx.AsyncClient(timeout=AGENT_TIMEOUT, trust_env=False) as agent_client,
+        httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,
+        httpx.AsyncClient(timeout=settings.prometheus_timeout_seconds) as prometheus_client,
+    ):
+        # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
+        keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
+        tokens = await load_tokens(unguarded, settings.namespace)
+        agents, serve = HttpAgents(agent_client), RayServe(serve_client)
+        reconciler = Reconciler(
+            senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store),
+            hands=Hands(writer=kube, agents=agents, serve=serve, tokens=tokens, store=store),
+            metrics=Prometheus(prometheus_client, settings.prometheus_url),
+            events=Events(kube, "llama-operator", settings.pod_name),
+            own=own,
+            clock=SystemClock(),
+            settings=settings,
+        )
+        await resync(kube, store, queue, settings.watch_namespaces)
+        parts = [
+            keeper,
+            asyncio.create_task(resync_forever(kube, store, queue, settings), name="resync"),
+            *(asyncio.create_task(run_worker(reconciler, queue), name=f"worker-{index}") for index in range(settings.workers)),
+        ]
+        parts.append(asyncio.create_task(_watch(store, queue, settings), name="watch"))
+        halt = asyncio.create_task(stop.wait(), name="stop")
+        done, _ = await asyncio.wait([*parts, halt], return_when=asyncio.FIRST_COMPLETED)
+        for task in (*parts, halt):
+            task.cancel()
+        await asyncio.gather(*parts, halt, return_exceptions=True)
+        for task in done:
+            if task is not halt:
+                log.error("a part ended, and with it the operator", part=task.get_name())
+                task.result()
+                raise RuntimeError(f"{task.get_name()} ended without an error")
+
+
+async def _watch(store: Store, queue: WorkQueue[names.Key], settings: Settings) -> None:
+    await kopf.operator(
+        registry=make_registry(store, queue, settings),
+        settings=make_kopf_settings(),
+        standalone=True,
+        clusterwide=not settings.watch_namespaces,
+        namespaces=settings.watch_namespaces,
+    )
+
+
+async def _first(stop: asyncio.Event, work: Any) -> bool:
+    """True when `work` ended before `stop` was set."""
+    halt, task = asyncio.create_task(stop.wait()), asyncio.create_task(work)
+    await asyncio.wait([halt, task], return_when=asyncio.FIRST_COMPLETED)
+    for each in (halt, task):
+        if not each.done():
+            each.cancel()
+    await asyncio.gather(halt, task, return_exceptions=True)
+    if task.done() and not task.cancelled() and task.exception():
+        raise task.exception() or RuntimeError("unreachable")
+    return not stop.is_set()

@@ -1,0 +1,93 @@
+"""The work queue: each key is worked on by one worker at a time, and a key added meanwhile is worked on once more, however often it
+was added.
+
+The same contract as client-go's: `add` coalesces, `add_after` delays (the earliest time wins), `retry` backs off exponentially with
+jitter until `forget`. Times are the event loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+BASE_SECONDS = 0.5
+MAX_SECONDS = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """An asyncio queue of keys."""
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        """`jitter` gives numbers in [0, 1)."""
+        self._jitter = jitter
+        self._ready: deque[K] = deque()
+        self._dirty: set[K] = set()
+        self._working: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._dirty)
+
+    def add(self, key: K) -> None:
+        """Have the key worked on, soon."""
+        timer = self._timers.pop(key, None)
+        if timer:
+            timer.cancel()
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._working:
+            self._ready.append(key)
+            self._wake.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have the key worked on in `seconds`, or earlier where that was asked for."""
+        if seconds <= 0:
+            self.add(key)
+            return
+        if key in self._dirty:
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + seconds
+        timer = self._timers.get(key)
+        if timer:
+            if timer.when() <= due:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(due, self.add, key)
+
+    def retry(self, key: K) -> float:
+        """Have the key worked on after a pause that grows with each failure; the pause in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        pause = min(MAX_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 20)) * (0.5 + self._jitter() / 2)
+        self.add_after(key, pause)
+        return pause
+
+    def forget(self, key: K) -> None:
+        """The key's last work went well."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key; `done` must follow."""
+        while not self._ready:
+            self._wake.clear()
+            await self._wake.wait()
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The work on the key ended; it is worked on again if it was added meanwhile."""
+        self._working.discard(key)
+        if key in self._dirty:
+            self._ready.append(key)
+            self._wake.set()

@@ -1,0 +1,84 @@
+"""What stands around the gangs: the Secret, Services, guards, the pinned revision, the head; and clearing away what an old revision
+left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
+from llama_operator.lifecycle.diff import first_difference
+from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.rollout import GONE_GRACE_SECONDS
+from llama_operator.rendering import names
+from llama_operator.rendering.revision import Pinned
+
+CONTROLLER_REVISION = "ControllerRevision"
+CLAIM = "PersistentVolumeClaim"
+SERVICE = "Service"
+
+
+def shared_objects(world: World, desired: Sequence[Mapping[str, Any]]) -> list[Action]:
+    """Objects of the LlamaDeployment as a whole: applied when they are absent, or differ in a field that we set."""
+    actions: list[Action] = []
+    for manifest in desired:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        live = world.objects.get((kind, name))
+        difference = "it is not there" if live is None else first_difference(manifest, live)
+        if difference:
+            actions.append(Apply(why=f"{kind} {name}: {difference}", manifest=manifest))
+    return actions
+
+
+def revision_objects(world: World, pinned: Pinned, record: Mapping[str, Any] | None) -> list[Action]:
+    """The pinned record of the current revision and what its head needs, the head pod included. `record` is None where it is kept
+    already.
+    """
+    actions: list[Action] = []
+    if record is not None:
+        actions.append(Create(why=f"revision {pinned.revision} begins", announce="RevisionCreated", manifest=record))
+    actions += [
+        Create(why=f"revision {pinned.revision} needs it", manifest=manifest)
+        for manifest in (pinned.head_store, pinned.head_service)
+        if manifest and (manifest["kind"], manifest["metadata"]["name"]) not in world.objects
+    ]
+    head = world.head(pinned.revision)
+    if head is None:
+        actions.append(MakeToken(why="the pods of this LlamaDeployment need it"))
+        actions.append(Create(why=f"revision {pinned.revision} has no head", announce="HeadCreated", manifest=pinned.head))
+    return actions
+
+
+def ended_heads(world: World) -> list[Action]:
+    """Heads whose container ended: the pod object is deleted, so that a new one can take its name and its store."""
+    return [
+        Delete(
+            why=f"the head ended: {pod.ended}",
+            announce="HeadLost",
+            kind="Pod",
+            name=pod.name,
+            uid=pod.uid,
+            grace_seconds=GONE_GRACE_SECONDS,
+        )
+        for pod in world.pods
+        if pod.component == names.HEAD and pod.ended and not pod.deleting
+    ]
+
+
+def clear_old_revisions(world: World, current: str) -> list[Action]:
+    """Heads of revisions without a gang are deleted; when no pod is left, so is the rest of the revision."""
+    actions: list[Action] = []
+    with_gangs = {pod.revision for pod in world.pods if pod.component == names.REPLICA}
+    with_pods = {pod.revision for pod in world.pods}
+    for pod in world.pods:
+        if pod.component == names.HEAD and pod.revision != current and pod.revision not in with_gangs and not pod.deleting:
+            why = f"no gang of revision {pod.revision} is left"
+            actions.append(Delete(why=why, kind="Pod", name=pod.name, uid=pod.uid, grace_seconds=GONE_GRACE_SECONDS))
+    for (kind, name), manifest in sorted(world.objects.items()):
+        metadata = manifest["metadata"]
+        revision = (metadata.get("labels") or {}).get(names.LABEL_REVISION)
+        if revision and revision != current and revision not in with_pods and not metadata.get("deletionTimestamp"):
+            announce = "RevisionRemoved" if kind == CONTROLLER_REVISION else None
+            actions.append(Delete(why=f"revision {revision} is gone", announce=announce, kind=kind, name=name, uid=metadata.get("uid")))
+    return actions

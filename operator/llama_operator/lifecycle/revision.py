@@ -1,0 +1,109 @@
+"""Which revision a spec is, and what that revision runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from llama_operator.api.problems import Problem
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.plan import Wish
+from llama_operator.planning.gpus import gang_shape
+from llama_operator.rendering import guards, names, revision, services
+from llama_operator.rendering.context import RenderContext, RenderOptions
+from llama_serving.config import ServingConfig
+
+REVISION_DIGITS = 10
+"""40 bits: two of a deployment's revisions meet by chance once in some 10^12 edits."""
+
+FIELDS_WITHOUT_PODS = frozenset({"replicas", "autoscaling"})
+"""Fields of the spec that change no pod."""
+
+DRAIN_SECONDS = 300
+"""How long a stream may go on after its replica was told to go: 16,000 tokens at 405B's pace of some 60 a second."""
+
+
+def revision_of(spec: LlamaDeploymentSpec) -> str:
+    """The hash of the fields that need new pods, as the user gave them.
+
+    Defaults are left out, so that a newer operator with another default, or a new field, does not see a new revision in an old spec.
+    """
+    given = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True)
+    kept = {key: value for key, value in given.items() if key not in FIELDS_WITHOUT_PODS}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:REVISION_DIGITS]
+
+
+def serving_config(key: names.Key, spec: LlamaDeploymentSpec, revision_name: str) -> ServingConfig:
+    """What the pods are told."""
+    shape = gang_shape(spec)
+    if isinstance(shape, Problem):
+        raise TypeError(f"{key}: a spec without a gang shape must have been refused: {shape.message}")
+    return ServingConfig(
+        deployment=key.name,
+        namespace=key.namespace,
+        revision=revision_name,
+        source=spec.model.source,
+        model_revision=spec.model.revision,
+        served_name=spec.model.served_name or key.name,
+        engine=spec.engine.type,
+        engine_args=dict(spec.engine.args),
+        tensor_parallel=spec.parallelism.tensor,
+        pipeline_parallel=spec.parallelism.pipeline,
+        gpus_per_pod=shape.gpus_per_pod,
+        max_model_len=spec.context.max_tokens,
+        kv_cache_dtype=spec.context.kv_cache_dtype,
+        drain_seconds=DRAIN_SECONDS,
+    )
+
+
+def render_context(key: names.Key, uid: str, spec: LlamaDeploymentSpec, options: RenderOptions) -> RenderContext:
+    """Everything that the makers of manifests need for the revision that `spec` is."""
+    name = revision_of(spec)
+    token = spec.model.token_secret_ref
+    return RenderContext(
+        name=key.name,
+        namespace=key.namespace,
+        uid=uid,
+        revision=name,
+        serving=serving_config(key, spec, name),
+        options=options,
+        image=spec.image or options.serving_image,
+        gpu_resource=spec.hardware.gpu_resource,
+        token_secret=(token.name, token.key) if token else None,
+        pod_template=spec.pod_template.model_dump(mode="json", by_alias=True, exclude_unset=True),
+    )
+
+
+def shared_objects(context: RenderContext) -> list[dict[str, Any]]:
+    """Children that belong to no revision."""
+    return [services.user_service(context), guards.disruption_budget(context), guards.network_policy(context)]
+
+
+def make_wish(world: World, context: RenderContext, replicas: int) -> Wish:
+    """The wish for a spec: the pinned manifests of its revision where there are any, else fresh ones and the record that pins them."""
+    shared = shared_objects(context)
+    kept = world.pinned.get(context.revision)
+    if kept is not None:
+        return Wish(pinned=kept, record=None, shared=shared, replicas=replicas)
+    fresh = revision.render(context)
+    record = revision.to_controller_revision(context, fresh, 1 + _last_number(world))
+    return Wish(pinned=fresh, record=record, shared=shared, replicas=replicas)
+
+
+def keep_running(world: World, running: str, replicas: int) -> Wish | None:
+    """The wish while the spec is refused: what ran goes on as it was pinned."""
+    kept = world.pinned.get(running)
+    return Wish(pinned=kept, record=None, shared=[], replicas=replicas) if kept else None
+
+
+def _last_number(world: World) -> int:
+    numbers = [_number(manifest) for (kind, _), manifest in world.objects.items() if kind == "ControllerRevision"]
+    return max(numbers, default=0)
+
+
+def _number(manifest: Mapping[str, Any]) -> int:
+    return int(manifest.get("revision") or 0)

@@ -1,0 +1,146 @@
+"""What the status says: built anew from the snapshot, the plan and the scaling decision in every pass, and written only when it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llama_operator.api.conditions import Condition, merge
+from llama_operator.lifecycle import verdicts
+from llama_operator.lifecycle.gangs import Gang, GangState
+from llama_operator.lifecycle.observed import Failures, World, rfc3339, timestamp
+from llama_operator.lifecycle.plan import Plan
+from llama_operator.rendering import names
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingView:
+    """The autoscaler's part of the status, or that there is none."""
+
+    enabled: bool
+    desired: int
+    reason: str = ""
+    message: str = ""
+    metrics_reason: str = ""
+    """A Reason of MetricsAvailable."""
+    metrics_message: str = ""
+    signals: Sequence[Mapping[str, Any]] = ()
+    memory: Mapping[str, Any] | None = None
+
+
+def build_status(
+    world: World, plan: Plan, scaling: ScalingView, problems: Sequence[str], previous: Mapping[str, Any], revision: str | None, now: float
+) -> dict[str, Any]:
+    """The whole status, as JSON. `revision` is the one that should run; `problems` are those of the spec, in words."""
+    ready = [gang for gang in plan.gangs if gang.state is GangState.READY]
+    counted = [gang for gang in plan.gangs if gang.counts]
+    conditions = verdicts.conditions(world, plan, scaling_conditions(scaling), problems, scaling.desired, revision, now)
+    phase, reason = verdicts.phase(conditions, plan, scaling.desired, deleting=world.deleting)
+    status: dict[str, Any] = {
+        "observedGeneration": world.generation,
+        "phase": phase,
+        "reason": reason,
+        "endpoint": f"http://{names.service(world.key.name)}.{world.key.namespace}.svc/v1",
+        "ready": f"{len(ready)}/{scaling.desired}",
+        "replicaCount": len(counted),
+        "readyReplicas": len(ready),
+        "selector": f"{names.LABEL_DEPLOYMENT}={world.key.name},{names.LABEL_COMPONENT}={names.REPLICA},{names.LABEL_RANK}=0",
+        "replicas": [_replica(gang, plan.failures, previous, now) for gang in plan.gangs],
+        "conditions": merge(previous.get("conditions") or [], conditions, generation=world.generation, now=rfc3339(now)),
+    }
+    if revision:
+        status["revision"] = revision
+    if plan.failures.attempts:
+        status["failures"] = failures_to_json(plan.failures)
+    if scaling.enabled:
+        status["autoscaling"] = _autoscaling(scaling, len(counted), previous, now)
+    return status
+
+
+def scaling_conditions(scaling: ScalingView) -> list[Condition]:
+    """Scaling and MetricsAvailable."""
+    return verdicts.scaling(
+        enabled=scaling.enabled,
+        reason=scaling.reason,
+        message=scaling.message,
+        metrics_reason=scaling.metrics_reason,
+        metrics_message=scaling.metrics_message,
+    )
+
+
+def _replica(gang: Gang, failures: Failures, previous: Mapping[str, Any], now: float) -> dict[str, Any]:
+    agent = gang.agent
+    pods = [pod.name for pod in gang.pods]
+    before: Mapping[str, Any] = next((item for item in previous.get("replicas") or [] if item.get("pods") == pods), {})
+    entry: dict[str, Any] = {
+        "gang": gang.number,
+        "phase": gang.state.value,
+        "message": gang.why or (agent.message if agent else ""),
+        "pods": pods,
+        "nodes": [pod.node for pod in gang.pods if pod.node],
+        "attempts": failures.attempts if gang.revision == failures.revision else 0,
+        "since": before.get("since") if before.get("phase") == gang.state.value else rfc3339(now),
+    }
+    if agent and agent.percent is not None and gang.state in (GangState.DOWNLOADING, GangState.LOADING):
+        # Whole percents: the status is written when it says something new, not with every megabyte.
+        entry["percent"] = float(int(agent.percent))
+    return entry
+
+
+def _autoscaling(scaling: ScalingView, current: int, previous: Mapping[str, Any], now: float) -> dict[str, Any]:
+    before = previous.get("autoscaling") or {}
+    changed = before.get("desiredReplicas") not in (None, scaling.desired)
+    block: dict[str, Any] = {
+        "desiredReplicas": scaling.desired,
+        "currentReplicas": current,
+        "reason": scaling.reason,
+        "message": scaling.message,
+        "signals": [dict(signal) for signal in scaling.signals],
+        "memory": dict(scaling.memory or {}),
+    }
+    last = rfc3339(now) if changed else before.get("lastScaleTime")
+    if last:
+        block["lastScaleTime"] = last
+    return block
+
+
+def failures_to_json(failures: Failures) -> dict[str, Any]:
+    """The memory of failed loads, for the status."""
+    kept: dict[str, Any] = {
+        "revision": failures.revision,
+        "attempts": failures.attempts,
+        "lastReason": failures.reason,
+        "lastMessage": failures.message,
+        "countedUntil": rfc3339(failures.counted_until),
+    }
+    if failures.next_retry is not None:
+        kept["nextRetryTime"] = rfc3339(failures.next_retry)
+    return kept
+
+
+def failures_from_json(status: Mapping[str, Any]) -> Failures:
+    """What `failures_to_json` kept in a status; an empty memory where there is none."""
+    kept = status.get("failures") or {}
+    return Failures(
+        revision=str(kept.get("revision") or ""),
+        attempts=int(kept.get("attempts") or 0),
+        reason=str(kept.get("lastReason") or ""),
+        message=str(kept.get("lastMessage") or ""),
+        next_retry=timestamp(kept.get("nextRetryTime")),
+        counted_until=timestamp(kept.get("countedUntil")) or 0.0,
+    )
+
+
+def says_something_new(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """The status differs in more than the ages of its measurements, which change with every look."""
+    return _without_ages(previous) != _without_ages(status)
+
+
+def _without_ages(status: Mapping[str, Any]) -> dict[str, Any]:
+    copy = dict(status)
+    scaling = dict(copy.get("autoscaling") or {})
+    if scaling.get("signals"):
+        scaling["signals"] = [{key: value for key, value in signal.items() if key != "ageSeconds"} for signal in scaling["signals"]]
+    copy["autoscaling"] = scaling
+    return copy

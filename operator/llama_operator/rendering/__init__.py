@@ -1,0 +1,1 @@
+"""Manifests of the children, one file a kind; their names and labels. Pure."""

@@ -1,0 +1,37 @@
+"""The metrics that the autoscaler reads, as Prometheus has them after scraping a Ray pod. Seen with Ray 2.60.0 and vLLM 0.29.0.
+
+Labels that say whose series it is come from the scrape, not from the pod: see docs/contracts.md.
+"""
+
+from __future__ import annotations
+
+LABEL_NAMESPACE = "namespace"
+LABEL_POD = "pod"
+LABEL_DEPLOYMENT = "llama_operator_dev_deployment"
+LABEL_REVISION = "llama_operator_dev_revision"
+
+REQUESTS_IN_FLIGHT = "ray_llama_requests_in_flight"
+"""Gauge, requests: in a replica, counted by our server class from the moment the replica exists."""
+SERVE_PROCESSING = "ray_serve_replica_processing_queries"
+"""Gauge, requests: in a replica, as Serve counts them; nothing on the direct path."""
+VLLM_RUNNING = "ray_vllm_num_requests_running"
+"""Gauge, requests: in the engine's batch. Absent for some seconds on a fresh replica."""
+VLLM_WAITING = "ray_vllm_num_requests_waiting"
+"""Gauge, requests: in the engine's queue. Absent for some seconds on a fresh replica."""
+SERVE_QUEUED = "ray_serve_deployment_queued_queries"
+"""Gauge, requests: held by a proxy or router because no replica takes them."""
+
+SERVE_IN_FLIGHT = (REQUESTS_IN_FLIGHT, SERVE_PROCESSING)
+ENGINE_IN_FLIGHT = (VLLM_RUNNING, VLLM_WAITING)
+REPLICA_FAMILIES = (*SERVE_IN_FLIGHT, *ENGINE_IN_FLIGHT)
+HELD_FAMILIES = (SERVE_QUEUED,)
+AUTOSCALING_FAMILIES = (*REPLICA_FAMILIES, *HELD_FAMILIES)
+
+
+def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
+    """The PromQL range selector of everything that the autoscaler reads about one deployment.
+
+    Kubernetes names hold no character that PromQL would have to escape; the API server refuses others before they come here.
+    """
+    families = "|".join(AUTOSCALING_FAMILIES)
+    return f'{{__name__=~"{families}",{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}"}}[{lookback_seconds}s]'
