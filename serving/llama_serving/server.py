@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -46,21 +47,25 @@ class Lifecycle:
         self._directory = directory
         self._gauge = gauge
         self._in_flight = 0
+        self._lock = threading.RLock()  # the state is written by the event loop and by the thread that reports
         self.state = EngineState(phase="Starting", since=now, pid=os.getpid(), started_at=now)
         rundir.clear(directory)
         self.report()
-        # From the first moment on: a series that is missing says nothing, a series that says 0 says that nothing waits here.
-        self._task = asyncio.create_task(self._follow())
+        # A thread, not a task: vLLM's constructor holds the event loop for minutes. From the first moment on: a series that is missing says
+        # nothing, a series that says 0 says that nothing waits here.
+        threading.Thread(target=self._follow, name="llama-lifecycle", daemon=True).start()
 
     def report(self) -> None:
         """Write engine.json."""
-        self.state = replace(self.state, in_flight=self._in_flight)
-        rundir.write_engine(self.state, self._directory)
+        with self._lock:
+            self.state = replace(self.state, in_flight=self._in_flight)
+            rundir.write_engine(self.state, self._directory)
 
     def enter(self, phase: Any, root_cause: RootCause | None = None) -> None:
         """Go to `phase` and say so."""
-        self.state = self.state.enter(phase, time.time(), root_cause)
-        self.report()
+        with self._lock:
+            self.state = self.state.enter(phase, time.time(), root_cause)
+            self.report()
         logger.info("engine phase %s%s", phase, f": {root_cause.reason}: {root_cause.message}" if root_cause else "")
 
     async def bring_up(
@@ -70,7 +75,8 @@ class Lifecycle:
         self.enter("LoadingWeights")
         try:
             await start()
-            self.state = replace(self.state, kv_cache_tokens=kv_cache_tokens())
+            with self._lock:
+                self.state = replace(self.state, kv_cache_tokens=kv_cache_tokens())
             self.enter("WarmingUp")
             await warm_up()
         except Exception as error:  # noqa: BLE001 -- whatever stops an engine from starting must reach the operator as a root cause
@@ -88,15 +94,14 @@ class Lifecycle:
         """
         await asyncio.Event().wait()
 
-    async def _follow(self) -> None:
+    def _follow(self) -> None:
         while True:
             # Ray drops a gauge from its exposition that was not set again within a report interval (2 s here): a value that does not change
             # must be said again and again. Seen on Ray 2.60; vLLM's own gauges vanish that way while it is idle.
             self._gauge.set(self._in_flight)
             if self.state.in_flight != self._in_flight:
                 self.report()
-            # The pace of the report, not a wait for something.
-            await asyncio.sleep(REPORT_SECONDS)
+            time.sleep(REPORT_SECONDS)  # noqa: TID251 -- the pace of the report, in a thread of its own; not a wait for something
 
     def count(self, app: Any) -> Any:
         """An ASGI middleware class's instance around `app`: POST requests are counted from their first byte to their last."""

@@ -13,13 +13,13 @@ LABEL_REVISION = "llama_operator_dev_revision"
 REQUESTS_IN_FLIGHT = "ray_llama_requests_in_flight"
 """Gauge, requests: in a replica, counted by our server class from the moment the replica exists."""
 SERVE_PROCESSING = "ray_serve_replica_processing_queries"
-"""Gauge, requests: in a replica, as Serve counts them; nothing on the direct path."""
+"""Gauge, requests: in a replica, as Serve counts them, those of the direct path included. There once the replica is up."""
 VLLM_RUNNING = "ray_vllm_num_requests_running"
-"""Gauge, requests: in the engine's batch. Absent for some seconds on a fresh replica."""
+"""Gauge, requests: in the engine's batch. Absent on a fresh replica, and again when the engine is idle: it is written only with a step."""
 VLLM_WAITING = "ray_vllm_num_requests_waiting"
-"""Gauge, requests: in the engine's queue. Absent for some seconds on a fresh replica."""
+"""Gauge, requests: in the engine's queue. Absent when VLLM_RUNNING is."""
 SERVE_QUEUED = "ray_serve_deployment_queued_queries"
-"""Gauge, requests: held by a proxy or router because no replica takes them."""
+"""Gauge, requests, for each proxy's or router's handle: held because no replica runs. Sum them."""
 
 SERVE_IN_FLIGHT = (REQUESTS_IN_FLIGHT, SERVE_PROCESSING)
 ENGINE_IN_FLIGHT = (VLLM_RUNNING, VLLM_WAITING)
@@ -28,10 +28,16 @@ HELD_FAMILIES = (SERVE_QUEUED,)
 AUTOSCALING_FAMILIES = (*REPLICA_FAMILIES, *HELD_FAMILIES)
 
 
+SERVER_DEPLOYMENTS = "LLMServer:.*"
+"""The Serve deployments that hold engines. `LLMRouter` exports Serve's families too; a request in it is counted in its engine."""
+
+
 def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
     """The PromQL range selector of everything that the autoscaler reads about one deployment.
 
-    Kubernetes names hold no character that PromQL would have to escape; the API server refuses others before they come here.
+    The trailing `|` lets series without a Serve deployment pass: vLLM's have none. Kubernetes names hold no character that PromQL would have
+    to escape; the API server refuses others before they come here.
     """
     families = "|".join(AUTOSCALING_FAMILIES)
-    return f'{{__name__=~"{families}",{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}"}}[{lookback_seconds}s]'
+    labels = f'{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}",deployment=~"{SERVER_DEPLOYMENTS}|"'
+    return f'{{__name__=~"{families}",{labels}}}[{lookback_seconds}s]'
