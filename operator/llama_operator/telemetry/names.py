@@ -35,8 +35,8 @@ SERVER_DEPLOYMENTS = "LLMServer:.*"
 def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
     """The PromQL range selector of everything that the autoscaler reads about one deployment.
 
-    The trailing `|` lets series without a Serve deployment pass: vLLM's have none. Kubernetes names hold no character that PromQL would have
-    to escape; the API server refuses others before they come here.
+    The trailing `|` lets series without a Serve deployment pass: vLLM's have none. Kubernetes names hold no character that PromQL would
+    have to escape; the API server refuses others before they come here.
     """
     families = "|".join(AUTOSCALING_FAMILIES)
     labels = f'{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}",deployment=~"{SERVER_DEPLOYMENTS}|"'
