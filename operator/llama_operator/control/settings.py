@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     """For a run outside a cluster."""
     kube_context: str | None = None
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
     @field_validator("watch_namespaces", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

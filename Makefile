@@ -1,0 +1,42 @@
+# Everything a newcomer needs. `make` alone lists the targets. Each does all of its own set-up and caches it.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+UV := deploy/bin/uv
+export PYTHONPATH := operator:serving:deploy/local
+# Sources that are ours to format and lint.
+SOURCES := operator serving deploy tests bench
+
+.PHONY: help demo demo-down test check gen cluster-up cluster-down logs
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## a real cluster, the operator, a trained Llama: an answer, a scale-up, a scale-down, and a closing table
+	@$(UV) run --frozen --quiet python -m playground.demo
+
+demo-down: cluster-down ## stop what the demo started; the machine is as it was, caches apart
+
+test: ## every test: without a cluster, with Ray and vLLM, on the real cluster
+	@deploy/bin/test-all
+
+check: ## everything that needs no cluster, in under a minute: style, types, layers, drift, tests
+	@$(UV) run --frozen --quiet ruff format --check $(SOURCES)
+	@$(UV) run --frozen --quiet ruff check $(SOURCES)
+	@$(UV) run --frozen --quiet mypy
+	@$(UV) run --frozen --quiet lint-imports --no-cache | tail -n 3
+	@$(UV) run --frozen --quiet python -m llama_operator.api.schema --check
+	@$(UV) run --frozen --quiet pytest -q -m "not serving and not cluster and not gpu" tests
+
+gen: ## write what is generated: the CRD, its JSON schema, the API reference
+	@$(UV) run --frozen --quiet python -m llama_operator.api.schema
+
+cluster-up: ## start the local cluster: two nodes, eight fake GPUs each
+	@$(UV) run --frozen --quiet python -m localcluster up
+
+cluster-down: ## stop the local cluster and leave nothing behind
+	@$(UV) run --frozen --quiet python -m localcluster down
+
+logs: ## the last lines of every process of the local cluster
+	@$(UV) run --frozen --quiet python -m localcluster logs
