@@ -23,7 +23,7 @@ class RayNode:
     """A node of the Ray cluster, as the GCS knows it."""
 
     node_id: str
-    name: str
+    labels: dict[str, str]
     alive: bool
 
 
@@ -33,7 +33,7 @@ def list_nodes(gcs_address: str, timeout: float = 5.0) -> list[RayNode]:
 
     table = GcsClient(address=gcs_address).get_all_node_info(timeout=timeout)
     # State 0 is ALIVE in GcsNodeInfo.
-    return [RayNode(node_id=key.hex(), name=info.node_name, alive=info.state == 0) for key, info in table.items()]
+    return [RayNode(node_id=key.hex(), labels=dict(info.labels), alive=info.state == 0) for key, info in table.items()]
 
 
 def drain_node(gcs_address: str, node_id: str, *, deadline_seconds: float, message: str) -> str | None:

@@ -21,6 +21,8 @@ ENGINE_START_SECONDS = 4 * 3600
 # reserved in /dev/shm, which NCCL and vLLM's own queues need. 100 MB is above Ray's minimum of 75 MiB.
 OBJECT_STORE_BYTES = 100_000_000
 
+POD_LABEL = "llama-operator.dev/pod"
+
 
 def ray_command(settings: Settings) -> list[str]:
     """The arguments of `ray start` for this pod."""
@@ -29,7 +31,9 @@ def ray_command(settings: Settings) -> list[str]:
         "--block",
         "--disable-usage-stats",
         f"--node-ip-address={settings.pod_ip}",
-        f"--node-name={settings.pod_name}",
+        # Not --node-name: Serve writes a node's name into HAProxy's configuration as the address of the proxy to fall back to, and a pod's name does
+        # not resolve. Without one Ray takes the IP address. The agent finds its own node by this label.
+        f"--labels={POD_LABEL}={settings.pod_name}",
         f"--metrics-export-port={settings.metrics_port}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={settings.ray_temp_dir}",

