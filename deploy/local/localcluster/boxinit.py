@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 SOCKET = "box.sock"
+PRIVATE = {"var-log": "/var/log", "var-lib": "/var/lib"}
 # The kubelet writes these to the kernel at its start, for the whole machine. They belong to the user: inside the box they are covered by
 # files that already hold what the kubelet wants, so that it finds nothing to write (pkg/kubelet/cm/container_manager_linux.go).
 COVERED_SYSCTLS = {
@@ -44,16 +45,17 @@ def _mount(*argv: str) -> None:
 
 
 def set_up_mounts(run: Path) -> None:
-    """Give the box its own /proc, /run and /var/log; nothing mounted from here on reaches the host."""
+    """Give the box its own /proc, /run, /var/lib and /var/log; nothing mounted from here on reaches the host."""
     _mount("--make-rprivate", "/")
     # Shared among the box's own processes only: the kubelet insists that its volumes propagate.
     _mount("--make-rshared", "/")
     _mount("-t", "proc", "proc", "/proc")
     _mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")  # containerd's shims, CNI's namespaces, the iptables lock
-    for private, public in (("var-log", "/var/log"), ("sysctl", "")):
+    # Places that the kubelet, containerd and the CNI library write to whatever they are told.
+    for private, public in PRIVATE.items():
         (run / private).mkdir(exist_ok=True)
-        if public:
-            _mount("--bind", str(run / private), public)
+        _mount("--bind", str(run / private), public)
+    (run / "sysctl").mkdir(exist_ok=True)
     for name, value in COVERED_SYSCTLS.items():
         real, cover = Path("/proc/sys") / name, run / "sysctl" / name.replace("/", ".")
         if real.exists():

@@ -13,15 +13,13 @@ TOP = "llama-local"
 V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
 
 
-def hierarchies(mounts: str) -> tuple[list[Path], Path | None]:
-    """From the text of /proc/self/mounts: mount points of cgroup v1 hierarchies, and the v2 one (None where v1 has the controllers)."""
+def hierarchies(mounts: str) -> tuple[list[Path], list[Path]]:
+    """From the text of /proc/self/mounts: mount points of cgroup v1 hierarchies, and of v2 (beside v1 it has no controllers)."""
     rows = [line.split() for line in mounts.splitlines()]
-    v1 = [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup"]
-    v2 = [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup2"]
-    return v1, v2[0] if v2 and not v1 else None
+    return [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup"], [Path(row[1]) for row in rows if len(row) > 2 and row[2] == "cgroup2"]
 
 
-def _mounted() -> tuple[list[Path], Path | None]:
+def _mounted() -> tuple[list[Path], list[Path]]:
     return hierarchies(Path("/proc/self/mounts").read_text())
 
 
@@ -32,7 +30,7 @@ def make(node: str) -> str:
         LocalClusterError: no cgroup hierarchy is mounted.
     """
     v1, v2 = _mounted()
-    if not v1 and v2 is None:
+    if not v1 and not v2:
         raise LocalClusterError("no cgroup hierarchy is mounted at /sys/fs/cgroup: the kubelet needs one")
     for mount in v1:
         for path in (mount / TOP, mount / TOP / node):
@@ -40,11 +38,11 @@ def make(node: str) -> str:
             for name in ("cpuset.cpus", "cpuset.mems"):  # a new cpuset is empty, and a process cannot enter it
                 if (path / name).is_file() and not (path / name).read_text().strip():
                     (path / name).write_text((path.parent / name).read_text())
-    if v2 is not None:
-        for path in (v2, v2 / TOP):
+    if not v1:
+        for path in (v2[0], v2[0] / TOP):
             path.mkdir(exist_ok=True)
             _enable(path)
-        (v2 / TOP / node).mkdir(exist_ok=True)
+        (v2[0] / TOP / node).mkdir(exist_ok=True)
     return f"/{TOP}/{node}"
 
 
@@ -55,8 +53,8 @@ def _enable(path: Path) -> None:
 
 def _trees(node: str | None) -> list[Path]:
     v1, v2 = _mounted()
-    every = [mount / TOP / (node or "") for mount in (*v1, *([v2] if v2 else []))]
-    return [path for path in every if path.is_dir()]
+    # v2 beside v1 too: runc makes its cgroups there as well.
+    return [path for mount in (*v1, *v2) if (path := mount / TOP / (node or "")).is_dir()]
 
 
 def processes(node: str | None = None) -> set[int]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CONTEXT = "llama-local"
 DEFAULT_RANGE = "10.213.0.0/16"
+COVERED = ("/proc", "/run", "/var/run", "/var/lib", "/var/log")  # see boxinit
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -91,10 +92,14 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
     Raises:
-        LocalClusterError: LLAMA_CACHE is not an absolute path.
+        LocalClusterError: LLAMA_CACHE is not an absolute path, or lies where the box puts directories of its own.
     """
     environ = os.environ if environ is None else environ
-    return Settings(cache=default_cache(environ, root=os.geteuid() == 0), range=environ.get("LLAMA_LOCAL_RANGE") or DEFAULT_RANGE)
+    cache = default_cache(environ, root=os.geteuid() == 0)
+    covered = [path for path in COVERED if cache.is_relative_to(path)]
+    if covered:
+        raise LocalClusterError(f"LLAMA_CACHE: {cache} lies under {covered[0]}, which the cluster covers with its own. Choose another, for example /var/cache/llama-operator")
+    return Settings(cache=cache, range=environ.get("LLAMA_LOCAL_RANGE") or DEFAULT_RANGE)
 
 
 @dataclass(frozen=True)
