@@ -16,6 +16,11 @@ class Kind:
     plural: str
     namespaced: bool = True
 
+    @property
+    def api_version(self) -> str:
+        """The group and version, as manifests say them."""
+        return self.prefix.removeprefix("/apis/").removeprefix("/api/")
+
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """The URL path of an object, or of the collection when `name` is None."""
         parts = [self.prefix]

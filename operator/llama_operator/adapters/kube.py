@@ -63,7 +63,7 @@ class Kube:
             token = page.get("metadata", {}).get("continue")
             if not token:
                 # A list leaves kind and apiVersion out of its items.
-                return [{"kind": kind, **item} for item in items]
+                return [{"apiVersion": KINDS[kind].api_version, "kind": kind, **item} for item in items]
             query["continue"] = token
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:

@@ -6,8 +6,11 @@ failed patch (docs/adr/0001-kopf-as-event-source.md). The resync covers what a w
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,31 +25,80 @@ from llama_operator.rendering import names
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-def make_registry(store: Store, queue: WorkQueue[names.Key], settings: Settings) -> kopf.OperatorRegistry:
-    """Handlers that fill the store and the queue."""
+Deliver = Callable[[str | None, dict[str, Any]], None]
+"""Takes an event's type (None for what was there at the start) and the object."""
+
+
+def observe(store: Store, queue: WorkQueue[names.Key], event: str | None, manifest: dict[str, Any]) -> None:
+    """One event: the store learns of it, and the LlamaDeployment it concerns is looked at."""
+    metadata, kind = manifest["metadata"], manifest["kind"]
+    if kind == names.KIND:
+        key: names.Key | None = names.Key(metadata["namespace"], metadata["name"])
+    else:
+        key = names.key_of(metadata.get("labels") or {}, metadata["namespace"])
+    if kind != "Pod":
+        if event == "DELETED":
+            store.drop(kind, metadata["namespace"], metadata["name"], metadata.get("uid"))
+        else:
+            store.put(manifest)
+    if key:
+        queue.add(key)
+
+
+async def watch(deliver: Deliver, settings: Settings) -> None:
+    """Watch until cancelled. Raises what ended Kopf.
+
+    Kopf runs in a thread of its own: it takes the signal handlers of the main thread, and cancels tasks that are not its own when it ends.
+    """
+    loop, halt = asyncio.get_running_loop(), threading.Event()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if not ended.done():
+            ended.set_exception(error) if error else ended.set_result(None)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(
+                kopf.operator(
+                    registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
+                    settings=make_kopf_settings(),
+                    standalone=True,
+                    clusterwide=not settings.watch_namespaces,
+                    namespaces=settings.watch_namespaces,
+                    stop_flag=halt,
+                )
+            )
+        except BaseException as caught:  # noqa: BLE001 - it is raised again in the main thread
+            error = caught
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, error)
+
+    threading.Thread(target=run, name="kopf", daemon=True).start()
+    try:
+        await ended
+    finally:
+        halt.set()
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, deliver: Deliver, event: str | None, manifest: dict[str, Any]) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(deliver, event, manifest)
+
+
+def make_registry(deliver: Deliver, settings: Settings) -> kopf.OperatorRegistry:
+    """Handlers that deliver every event, and the way to log in."""
     registry = kopf.OperatorRegistry()
 
-    async def observe(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 - Kopf's name of the argument
-        manifest = _plain(body)
-        metadata = manifest["metadata"]
-        kind = manifest["kind"]
-        if kind == names.KIND:
-            key: names.Key | None = names.Key(metadata["namespace"], metadata["name"])
-        else:
-            key = names.key_of(metadata.get("labels") or {}, metadata["namespace"])
-        if kind != "Pod":
-            if type == "DELETED":
-                store.drop(kind, metadata["namespace"], metadata["name"], metadata.get("uid"))
-            else:
-                store.put(manifest)
-        if key:
-            queue.add(key)
+    async def receive(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 - Kopf's name of the argument
+        deliver(type, _plain(body))
 
     for kind in (names.KIND, "Pod", *CHILD_KINDS):
         place = KINDS[kind]
         version = place.prefix.rsplit("/", 1)[1]
         group = place.prefix.split("/")[2] if place.prefix.startswith("/apis/") else ""
-        kopf.on.event(group, version, place.plural, id=f"observe-{place.plural}", registry=registry)(observe)
+        kopf.on.event(group, version, place.plural, id=f"observe-{place.plural}", registry=registry)(receive)
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -12,10 +12,10 @@ import asyncio
 import signal
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httpx
-import kopf
 import structlog
 
 from llama_operator.adapters.agents import HttpAgents
@@ -30,7 +30,7 @@ from llama_operator.adapters.ray_serve import RayServe
 from llama_operator.adapters.tokens import load_tokens
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
-from llama_operator.control.handlers import make_kopf_settings, make_registry
+from llama_operator.control.handlers import observe, watch
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
 from llama_operator.control.settings import Settings
@@ -98,7 +98,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             asyncio.create_task(resync_forever(kube, store, queue, settings), name="resync"),
             *(asyncio.create_task(run_worker(reconciler, queue), name=f"worker-{index}") for index in range(settings.workers)),
         ]
-        parts.append(asyncio.create_task(_watch(store, queue, settings), name="watch"))
+        parts.append(asyncio.create_task(watch(partial(observe, store, queue), settings), name="watch"))
         halt = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*parts, halt], return_when=asyncio.FIRST_COMPLETED)
         for task in (*parts, halt):
@@ -109,16 +109,6 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
                 log.error("a part ended, and with it the operator", part=task.get_name())
                 task.result()
                 raise RuntimeError(f"{task.get_name()} ended without an error")
-
-
-async def _watch(store: Store, queue: WorkQueue[names.Key], settings: Settings) -> None:
-    await kopf.operator(
-        registry=make_registry(store, queue, settings),
-        settings=make_kopf_settings(),
-        standalone=True,
-        clusterwide=not settings.watch_namespaces,
-        namespaces=settings.watch_namespaces,
-    )
 
 
 async def _first(stop: asyncio.Event, work: Any) -> bool:
