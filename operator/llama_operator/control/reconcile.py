@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
 """Announced steps that are warnings."""
+NOT_FOUND, CONFLICT = 404, 409
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
 
 
@@ -66,6 +67,8 @@ class Reconciler:
         running = wish.pinned.revision if wish else None
         status = build_status(world, decided, scaling, problems, previous, running, now)
         owner = await self._write_status(raw, previous, status)
+        if owner is None:
+            return None
         outcome = await execute(self.hands, world, owner, context, decided.actions)
         await self._tell(owner, previous, status, outcome, now)
         self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
@@ -88,7 +91,8 @@ class Reconciler:
         running = str(previous.get("revision") or "")
         return keep_running(world, running, scaling.desired) if running else None
 
-    async def _write_status(self, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+    async def _write_status(self, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any] | None:
+        """The LlamaDeployment as it is now; None when it is gone, or another bears its name."""
         if not says_something_new(previous, status):
             return raw
         metadata = raw["metadata"]
@@ -98,7 +102,13 @@ class Reconciler:
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
             "status": status,
         }
-        written = await self.hands.writer.apply(manifest, "status")
+        try:
+            written = await self.hands.writer.apply(manifest, "status")
+        except ApiError as error:
+            if error.status not in (NOT_FOUND, CONFLICT):
+                raise
+            self.hands.store.drop(names.KIND, metadata["namespace"], metadata["name"], metadata["uid"])
+            return None
         self.hands.store.put(written)
         return written
 
