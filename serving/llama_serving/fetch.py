@@ -12,6 +12,7 @@ goes to the hub's own host alone (httpx drops it on a redirect elsewhere) and in
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -19,8 +20,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,13 +36,11 @@ from llama_serving.hub_listing import RemoteFile, parse_listing
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 MARKER = ".llama-complete.json"
+LOCK = ".llama-lock"
 PARTIAL_DIR = ".partial"
 
 LISTING_LIMIT = 16 << 20
 """Bytes of a listing that are read; 405B's has about 100,000."""
-
-CHUNK = 1 << 20
-"""Bytes read at a time."""
 
 POLL_SECONDS = 0.5
 """How often progress is told."""
@@ -103,10 +103,13 @@ def fetch(
     hub = _Hub(config, _endpoint(), _clean(token), policy or RetryPolicy())
     try:
         commit, files = hub.listing()
-        _prepare(folder, commit, files)
-        _check_room(folder, files)
-        _download_all(hub, commit, files, folder, on_progress, workers)
-        _finish(folder, hub.repo, commit, files)
+        with _alone(folder, lambda: on_progress(_present(folder, files), sum(file.size for file in files))):
+            if (size := _complete(folder)) is None:
+                _prepare(folder, commit, files)
+                _check_room(folder, files)
+                size = _download_all(hub, commit, files, folder, on_progress, workers)
+                _finish(folder, hub.repo, commit, files)
+        on_progress(size, size)
     except OSError as error:
         raise _disk(folder, error) from error
     finally:
@@ -223,7 +226,7 @@ class _Hub:
             if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 raise self._strange(f"Content-Range {response.headers.get('Content-Range')!r} to a request from byte {have}")
             with part.open("ab" if resumed else "wb") as out:
-                for chunk in response.iter_bytes(CHUNK):
+                for chunk in response.iter_raw():  # as they come: bytes gathered into larger chunks would be lost by a cut
                     if self._stop.is_set():
                         raise _StoppedError
                     out.write(chunk)
@@ -272,8 +275,8 @@ class _Hub:
         return _PassingError(CheckpointError("HubUnreachable", message, retryable=True))
 
 
-def _download_all(hub: _Hub, commit: str, files: list[RemoteFile], folder: Path, on_progress: Progress, workers: int) -> None:
-    """Every file that is not there, `workers` at a time; the first that fails for good ends the others."""
+def _download_all(hub: _Hub, commit: str, files: list[RemoteFile], folder: Path, on_progress: Progress, workers: int) -> int:
+    """Every file that is not there, `workers` at a time; the first that fails for good ends the others. Gives the bytes of all."""
     total = sum(file.size for file in files)
     absent = [file for file in files if _size(folder / file.name) != file.size]
     with ThreadPoolExecutor(workers, thread_name_prefix="fetch") as pool:
@@ -288,7 +291,26 @@ def _download_all(hub: _Hub, commit: str, files: list[RemoteFile], folder: Path,
             hub.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    on_progress(total, total)
+    return total
+
+
+@contextmanager
+def _alone(folder: Path, tell: Callable[[], None]) -> Iterator[None]:
+    """Keep other downloads into the folder out: the pods of a gang may share a volume. While another goes on, its progress is told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                tell()
+                threading.Event().wait(POLL_SECONDS)
+            except OSError as error:
+                if error.errno not in {errno.ENOLCK, errno.ENOTSUP}:
+                    raise
+                break  # the volume has no locks; two pods then at worst download a file anew, for hashes are checked
+        yield  # closing the file lets the lock go
 
 
 def _prepare(folder: Path, commit: str, files: list[RemoteFile]) -> None:
