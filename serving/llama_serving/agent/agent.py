@@ -160,6 +160,9 @@ class Agent:
             status = await self._look_until_exit()
             if self._stopping.is_set():
                 return
+            if self._drained_until is not None:
+                self.say("drained: Ray has left")  # a raylet that was drained ends itself when its last work is done
+                return
             tail = self._ray_log()
             if self.snap.ray_joined or self.settings.role == "head" or time.monotonic() > deadline:
                 cause = diagnose(tail)
@@ -220,7 +223,8 @@ class Agent:
             return
         if node_id:
             self.snap = replace(self.snap, ray_joined=True, node_id=node_id)
-            self.say("Ray has joined; waiting for the engine" if self.settings.rank == 0 else "Ray has joined")
+            waits = self.settings.role == "replica" and self.settings.rank == 0
+            self.say("Ray has joined; waiting for the engine" if waits else "Ray has joined")
 
     def _ray_log(self) -> str:
         try:

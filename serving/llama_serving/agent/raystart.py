@@ -77,9 +77,14 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",  # the agent has fetched the model; an engine that reaches for the hub would hang or get another revision
         "LLAMA_RUN_DIR": str(settings.run_dir),
+        # The agent drains before it stops Ray; a second drain inside `ray start` would only hold the pod for another 30 s.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # Each engine in a gang finds its own raylet; a pod without a writable home has no other place for caches.
         "HOME": "/tmp",  # noqa: S108 -- an emptyDir in a pod
     }
+    if settings.config.engine == "vllm" and settings.config.gpus_per_pod == 0:
+        # GiB of KV cache a rank, and no pinning: vLLM would otherwise take half the node's memory, and the same cores in every pod.
+        wanted |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
     if fast_path:
         wanted |= {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",

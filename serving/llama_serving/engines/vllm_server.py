@@ -1,0 +1,45 @@
+"""The Serve deployment of vLLM: Ray's own LLMServer, with our lifecycle around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.serve.llm.deployment import LLMServer as RayLLMServer
+from ray.serve.llm.openai_api_models import CompletionRequest
+
+from llama_serving import metrics, ray_internals, rundir
+from llama_serving.server import Lifecycle, add_middleware
+
+# Short, the same for every model, and no user's text.
+WARM_UP_PROMPT = "Hello"
+
+
+class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed where mypy runs
+    """One replica. Its name is the first half of the Serve deployment's: `LLMServer:<model id>`."""
+
+    async def __init__(self, llm_config: Any, **options: Any) -> None:
+        self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge())
+
+        async def start() -> None:
+            # Ray's constructor imports vLLM, starts the engine and returns when the weights are in.
+            await RayLLMServer.__init__(self, llm_config, **options)
+
+        await self._lifecycle.bring_up(start, self._kv_cache_tokens, self._warm_up)
+
+    def _kv_cache_tokens(self) -> int | None:
+        """Tokens that the KV cache holds, as vLLM found them after it loaded the weights."""
+        cache = ray_internals.engine_client(self).vllm_config.cache_config
+        return None if cache.num_gpu_blocks is None else cache.num_gpu_blocks * cache.block_size
+
+    async def _warm_up(self) -> None:
+        """Let one token out. The first request of a fresh engine takes many seconds: no user should wait for it."""
+        request = CompletionRequest(model=self._llm_config.model_id, prompt=WARM_UP_PROMPT, max_tokens=1, temperature=0.0)
+        async for response in self.engine.completions(request):
+            if error := getattr(response, "error", None):
+                raise RuntimeError(f"the engine started, but refused a first request: {error.message}")
+            return
+        raise RuntimeError("the engine started and no token came out of it")
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        """The hook of Serve's late-bound ingress: vLLM's own app, with its requests counted."""
+        return add_middleware(await super().__serve_build_asgi_app__(), self._lifecycle)
