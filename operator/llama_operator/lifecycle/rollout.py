@@ -31,6 +31,9 @@ from llama_operator.rendering.revision import Pinned
 GONE_GRACE_SECONDS = 5
 """For pods that serve nobody: Ray needs a moment to leave, nothing else does."""
 
+STOPPING = "STOPPING"
+"""Serve's state of a replica that was told to go and still has requests."""
+
 DRAIN_MARGIN_SECONDS = 15
 """After the drain's own deadline: the pod is deleted even if its agent or the head cannot say that it is empty."""
 
@@ -62,14 +65,17 @@ def plan_gangs(
     for gang in current:
         if gang.state is GangState.FAILED and (may_create or exhausted):
             actions += _delete(gang, f"{gang} failed to load: {gang.why}", "GangDeleted")
-        actions += _complete(gang, pinned)
     kept = [gang for gang in current if gang.counts or (gang.state is GangState.FAILED and not (may_create or exhausted))]
     leaving = [gang for gang in current if gang not in kept]
     live_old = [gang for gang in old if gang.state not in (GangState.DRAINING, GangState.TERMINATING)]
     victims = _victims(world, kept, old, live_old, pinned, target)
     for gang in victims:
+        if gang.state is GangState.BROKEN:
+            continue  # seen off already
         actions += _dismiss(gang, now, "another revision takes its place" if gang in live_old else f"{target} replicas are wanted")
     kept = [gang for gang in kept if gang not in victims]
+    for gang in kept:
+        actions += _complete(gang, pinned)
     # A gang that left its pods behind holds its GPUs; while a revision is replaced, nothing is made on top of it.
     held = len(kept) + (len(old) + len(leaving) if old else 0)
     created = free_numbers((gang.number for gang in current), max(0, target - held)) if may_create else []
@@ -119,8 +125,11 @@ def _see_off(world: World, gang: Gang, now: float) -> list[Action]:
         return _delete(gang, f"{gang} is replaced whole", None)
     if gang.state is GangState.BROKEN:
         return _delete(gang, f"{gang}: {gang.why}; it is replaced whole", "GangIncomplete")
-    if gang.state is not GangState.DRAINING or gang.leader is None:
+    if gang.state is not GangState.DRAINING:
         return []
+    pinned = world.pinned.get(gang.revision)
+    if gang.leader is None or any(pod.ended for pod in gang.pods) or (pinned and len(gang.pods) < len(pinned.gang)):
+        return _delete(gang, f"{gang} lost a pod while it drained", "GangDeleted")
     leader, seconds = gang.leader, drain_seconds(world, gang)
     begun = next(pod.drain_since for pod in gang.pods if pod.drain_since is not None)
     if is_drained(world, gang):
@@ -139,9 +148,14 @@ def drain_seconds(world: World, gang: Gang) -> int:
 
 
 def is_drained(world: World, gang: Gang) -> bool:
-    """Serve has no replica on the gang any more. Its proxy and router let go of a replica only after its last request."""
+    """Serve has no replica on the gang any more. Its proxy and router let go of a replica only after its last request.
+
+    An entry that stops may have lost its address, and may then be this gang's; only the engine's own count of none settles that.
+    """
     serve = world.serve.get(gang.revision)
     if not isinstance(serve, Serve) or gang.leader is None or gang.agent is None or gang.agent.phase != "Draining":
+        return False
+    if gang.agent.in_flight is None and any(replica.node_ip is None and replica.state == STOPPING for replica in serve.replicas):
         return False
     return not any(replica.node_ip == gang.leader.ip for replica in serve.replicas) and not gang.agent.in_flight
 
