@@ -6,8 +6,8 @@ from typing import Any
 
 from llama_serving.config import GANG_RESOURCE, ServingConfig
 
-# A replica is asked every 10 s and has 60 s to answer; three misses in a row and Serve replaces it. Its event loop also carries the streams,
-# and vLLM's start-up or a long prefill on a busy CPU can hold it for many seconds: Ray's own 10 s would kill a healthy engine.
+# A replica is asked every 10 s and has 60 s to answer; three misses in a row and Serve replaces it. Its event loop also carries the
+# streams, and a long prefill on a busy CPU can hold it for many seconds: Ray's own 10 s would kill a healthy engine.
 HEALTH_CHECK_PERIOD_SECONDS = 10
 HEALTH_CHECK_TIMEOUT_SECONDS = 60
 

@@ -1,6 +1,7 @@
 """`python -m llama_serving.install DEST`: put this package into DEST, as files that only need DEST on PYTHONPATH.
 
-The init container of a serving pod runs it. Beside the package lies its `dist-info`, because vLLM finds the progress plugin by its entry point.
+The init container of a serving pod runs it. Beside the package lies its `dist-info`, because vLLM finds the progress plugin by its
+entry point.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def install(destination: Path) -> Path:
 def main(arguments: list[str]) -> int:
     """The command."""
     if len(arguments) != 1:
-        print("usage: python -m llama_serving.install DEST", file=sys.stderr)
+        sys.stderr.write("usage: python -m llama_serving.install DEST\n")
         return 64
-    print(f"llama_serving {__version__} -> {install(Path(arguments[0]))}")
+    sys.stdout.write(f"llama_serving {__version__} -> {install(Path(arguments[0]))}\n")
     return 0
 
 

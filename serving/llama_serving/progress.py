@@ -70,6 +70,6 @@ def checkpoint_bytes(path: Path) -> int:
 
 
 def _rank() -> int:
-    import torch.distributed as distributed  # lazy: only inside an engine
+    from torch import distributed  # lazy: only inside an engine
 
     return int(distributed.get_rank()) if distributed.is_initialized() else 0

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ray.serve import Application
 
-# The value of autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION: "the node goes away", as a spot machine does. The other reason (IDLE_TERMINATION)
-# is refused for a node that runs anything.
+# The value of autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION: "the node goes away", as a spot machine does. The other reason
+# (IDLE_TERMINATION) is refused for a node that runs anything.
 DRAIN_REASON_PREEMPTION = 2
 
 

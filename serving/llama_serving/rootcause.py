@@ -68,7 +68,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         r"Free memory on device[^\n]*?\(([^)]*)\)[^\n]*less than desired GPU memory utilization[^\n]*",
         "OutOfMemory",
-        "another process holds memory of the GPU: {0} free, less than gpu_memory_utilization asks for. Free the GPU or lower the utilization",
+        "another process holds memory of the GPU: {0} free, less than gpu_memory_utilization asks for. Free the GPU or lower it",
     ),
     _rule(
         r"(?:torch\.(?:cuda\.)?)?OutOfMemoryError: ([^\n]+)",
@@ -142,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         r"NCCL (?:error|WARN)[^\n]*",
         "EngineFailed",
-        "the GPUs of the gang could not talk to each other: {whole}. Check /dev/shm, the GPUs' links and the network between the gang's pods",
+        "the GPUs of the gang could not talk to each other: {whole}. Check /dev/shm, the GPUs' links and the network between its pods",
     ),
     _rule(
         r"No CUDA GPUs are available|no NVIDIA driver|CUDA driver version is insufficient[^\n]*",

@@ -79,7 +79,7 @@ class Lifecycle:
                 self.state = replace(self.state, kv_cache_tokens=kv_cache_tokens())
             self.enter("WarmingUp")
             await warm_up()
-        except Exception as error:  # noqa: BLE001 -- whatever stops an engine from starting must reach the operator as a root cause
+        except Exception as error:  # whatever stops an engine from starting must reach the operator as a root cause
             logger.exception("the engine did not start")
             self.enter("Failed", diagnose(own_log() + "\n" + describe(error)))
             await self._park()
@@ -88,9 +88,9 @@ class Lifecycle:
     async def _park(self) -> None:
         """Stay in the constructor until killed.
 
-        Raising would be worse: Serve tries a failing replica three times and then leaves the whole application in DEPLOY_FAILED, from which
-        no repeated PUT of the same configuration leads out, and which stops the healthy replicas' rollout too. Parked, this replica takes no
-        request and holds its gang, the agent shows the root cause, and the operator replaces the gang with its own back-off.
+        Raising would be worse: Serve tries a failing replica three times and then leaves the whole application in DEPLOY_FAILED, from
+        which no repeated PUT of the same configuration leads out, and which stops the healthy replicas' rollout too. Parked, this
+        replica takes no request and holds its gang, the agent shows the root cause, and the operator replaces the gang with back-off.
         """
         await asyncio.Event().wait()
 
@@ -146,8 +146,7 @@ def own_log() -> str:
     parts = []
     for descriptor in (1, 2):
         try:
-            path = os.readlink(f"/proc/self/fd/{descriptor}")
-            with open(path, "rb") as file:  # noqa: PTH123 -- a link's target, as the kernel spells it
+            with Path(f"/proc/self/fd/{descriptor}").readlink().open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
                 parts.append(file.read().decode(errors="replace"))
         except OSError:

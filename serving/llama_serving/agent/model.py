@@ -1,4 +1,4 @@
-"""The model's files, as the agent sees them: download, check, and whether an HAProxy is there. Thin: the work is in `checkpoint.py` and `fetch.py`."""
+"""What the agent asks of the image and the model: download, check, is there an HAProxy. The work is in `checkpoint.py` and `fetch.py`."""
 
 from __future__ import annotations
 

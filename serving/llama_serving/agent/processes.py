@@ -34,7 +34,9 @@ class Processes:
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], output: IO[bytes]) -> int:
         """Start a program in a session of its own, its output to `output`. Returns the pid. Raises OSError."""
-        process = subprocess.Popen(command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
         # Reaped by _reap; told so that Popen neither waits for it nor warns that nobody did.
         process.returncode = 0
         self._exits[process.pid] = self._loop.create_future()

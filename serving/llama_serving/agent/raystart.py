@@ -9,16 +9,16 @@ from llama_serving.agent.settings import Settings
 from llama_serving.config import GANG_RESOURCE
 from llama_serving.deployment import ray_cpus
 
-# How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old one, with
-# the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
+# How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old
+# one, with the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
 LONGEST_STREAM_SECONDS = 4 * 3600
 # Ray's own 10 s is older than an autoscaler should act on.
 METRICS_REPORT_MILLISECONDS = 2000
 # 405B in BF16 from a slow volume takes most of an hour; the engine must not be given up before.
 ENGINE_START_SECONDS = 4 * 3600
 
-# Object store: nothing large passes through it here (streams go over HTTP, weights come from files), and Ray's default of 30 % of memory would be
-# reserved in /dev/shm, which NCCL and vLLM's own queues need. 100 MB is above Ray's minimum of 75 MiB.
+# Object store: nothing large passes through it here (streams go over HTTP, weights come from files), and Ray's default of 30 % of
+# memory would be reserved in /dev/shm, which NCCL and vLLM's own queues need. 100 MB is above Ray's minimum of 75 MiB.
 OBJECT_STORE_BYTES = 100_000_000
 
 POD_LABEL = "llama-operator.dev/pod"

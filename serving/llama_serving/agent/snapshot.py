@@ -40,8 +40,8 @@ class Snapshot:
 def phase_of(snap: Snapshot) -> tuple[Phase, float]:
     """The pod's phase and since when.
 
-    A failure is final until the operator replaces the gang, so it outranks a drain; otherwise the agent's own doings come before Ray has joined,
-    and the engine's after.
+    A failure is final until the operator replaces the gang, so it outranks a drain; otherwise the agent's own doings come before
+    Ray has joined, and the engine's after.
     """
     if snap.root_cause is not None:
         return "Failed", snap.agent_since
@@ -145,10 +145,16 @@ def metrics(snap: Snapshot) -> str:
         ("llama_agent_phase_seconds", "Seconds in the present phase.", max(0.0, snap.now - since)),
         ("llama_agent_ready", "Whether the pod is ready for traffic.", int(readiness(snap)[0])),
         ("llama_agent_ray_joined", "Whether the pod's Ray node is in the cluster.", int(snap.ray_joined)),
-        ("llama_agent_requests_in_flight", "Requests in this pod's replica.", snap.engine.in_flight if snap.engine and snap.engine_alive else 0),
+        (
+            "llama_agent_requests_in_flight",
+            "Requests in this pod's replica.",
+            snap.engine.in_flight if snap.engine and snap.engine_alive else 0,
+        ),
     ]
     if progress:
-        numbers.append(("llama_agent_progress_ratio", "Share of the download or of the weights that is in, 0 to 1.", progress.percent / 100))
+        numbers.append(
+            ("llama_agent_progress_ratio", "Share of the download or of the weights that is in, 0 to 1.", progress.percent / 100)
+        )
     for name, text, value in numbers:
         lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name} {value}"]
     return "\n".join(lines) + "\n"

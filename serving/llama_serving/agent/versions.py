@@ -9,7 +9,8 @@ from importlib import metadata
 from llama_serving import __version__
 from llama_serving.status import RootCause
 
-# The pair that Ray's own `llm` extra names, and that the contract tests run with. Ray's private names (`ray_internals.py`) are why the check is strict.
+# The pair that Ray's own `llm` extra names, and that the contract tests run with. The check is strict because of Ray's private names
+# (`ray_internals.py`).
 TESTED = {"ray": "2.60", "vllm": "0.29"}
 
 

@@ -21,7 +21,7 @@ async def http_ok(session: aiohttp.ClientSession, url: str) -> bool:
     """Whether a GET of `url` gives 200 in time."""
     try:
         async with session.get(url, timeout=aiohttp.ClientTimeout(total=LOOK_TIMEOUT_SECONDS)) as response:
-            return response.status == 200
+            return bool(response.status == 200)
     except (aiohttp.ClientError, TimeoutError, OSError):
         return False
 

@@ -70,40 +70,45 @@ def parse(body: Any, *, chat: bool, model: str, context_tokens: int) -> Ask:
         raise BadRequestError(f"max_tokens: {limit!r} is not a whole number of at least 1")
     if limit > room:
         raise BadRequestError(
-            f"This model's maximum context length is {context_tokens} tokens; the request has {tokens} prompt tokens and asks for {limit} more."
+            f"This model's maximum context length is {context_tokens} tokens; the request has {tokens} in its prompt and asks for {limit} more."
         )
     options = body.get("stream_options") or {}
     usage = isinstance(options, dict) and bool(options.get("include_usage"))
-    return Ask(
-        chat=chat, model=model, prompt_tokens=tokens, max_tokens=limit, stream=bool(body.get("stream")), include_usage=usage
-    )
+    return Ask(chat=chat, model=model, prompt_tokens=tokens, max_tokens=limit, stream=bool(body.get("stream")), include_usage=usage)
 
 
 def build_surface(engine: SimulatedEngine, model: str) -> FastAPI:
     """The FastAPI app that serves `engine` under the name `model`."""
-    app = FastAPI(title="simulated engine")
-    card = {"id": model, "object": "model", "created": int(time.time()), "owned_by": "llama-operator", "max_model_len": engine.context_tokens}
+    card = {
+        "id": model,
+        "object": "model",
+        "created": int(time.time()),
+        "owned_by": "llama-operator",
+        "max_model_len": engine.context_tokens,
+    }
 
-    @app.get("/health")
     async def health() -> Response:
         return Response(status_code=200)
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [card]}
+    async def models() -> Response:
+        return JSONResponse({"object": "list", "data": [card]})
 
-    @app.get("/v1/models/{name:path}")
-    async def one_model(name: str) -> Response:
+    async def one_model(request: Request) -> Response:
+        name = request.path_params["name"]
         return JSONResponse(card) if name == model else _error(BadRequestError(f"The model `{name}` does not exist.", 404))
 
-    @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         return await _answer(engine, model, request, chat=True)
 
-    @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         return await _answer(engine, model, request, chat=False)
 
+    app = FastAPI(title="simulated engine")
+    app.add_route("/health", health, methods=["GET"])
+    app.add_route("/v1/models", models, methods=["GET"])
+    app.add_route("/v1/models/{name:path}", one_model, methods=["GET"])
+    app.add_route("/v1/chat/completions", chat, methods=["POST"])
+    app.add_route("/v1/completions", completions, methods=["POST"])
     return app
 
 

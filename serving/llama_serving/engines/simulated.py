@@ -24,7 +24,31 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 # The "checkpoint" that is loaded: big enough that the percent moves smoothly, and plainly not a real size.
 LOAD_TOTAL_BYTES = 1_000_000_000
 LOAD_STEPS = 50
-WORDS = "the llama walks slowly over high cold plains and eats dry grass while a small wind moves along stones under bright early sun".split()
+WORDS = [
+    "the",
+    "llama",
+    "walks",
+    "slowly",
+    "over",
+    "high",
+    "cold",
+    "plains",
+    "and",
+    "eats",
+    "dry",
+    "grass",
+    "while",
+    "a",
+    "small",
+    "wind",
+    "moves",
+    "along",
+    "stones",
+    "under",
+    "bright",
+    "early",
+    "sun",
+]
 
 
 class SimulatedLoadError(RuntimeError):

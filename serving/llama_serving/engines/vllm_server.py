@@ -17,7 +17,7 @@ WARM_UP_PROMPT = "Hello"
 class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed where mypy runs
     """One replica. Its name is the first half of the Serve deployment's: `LLMServer:<model id>`."""
 
-    async def __init__(self, llm_config: Any, **options: Any) -> None:
+    async def __init__(self, llm_config: Any, **options: Any) -> None:  # type: ignore[misc]  # Serve awaits a constructor that is async
         self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge())
 
         async def start() -> None:
