@@ -53,12 +53,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $scrape := int .Values.monitoring.podMonitors.intervalSeconds }}
 {{- $stale := int .Values.prometheus.staleSeconds }}
 {{- if and (include "llama-operator.podMonitors" .) (gt (mul 2 $scrape) $stale) }}
-{{- fail (printf "monitoring.podMonitors.intervalSeconds is %d and prometheus.staleSeconds is %d: every sample would be stale and the autoscaler would always hold. Set intervalSeconds to at most %d, or staleSeconds to at least %d." $scrape $stale (div $stale 2) (mul 2 $scrape)) }}
+{{- $given := printf "monitoring.podMonitors.intervalSeconds is %d and prometheus.staleSeconds is %d" $scrape $stale }}
+{{- $remedy := printf "Set intervalSeconds to at most %d, or staleSeconds to at least %d." (div $stale 2) (mul 2 $scrape) }}
+{{- fail (printf "%s: samples would be stale and the autoscaler would hold. %s" $given $remedy) }}
 {{- end }}
 {{- if eq (int .Values.ports.health) (int .Values.ports.metrics) }}
 {{- fail (printf "ports.health and ports.metrics are both %d: give them different numbers." (int .Values.ports.health)) }}
 {{- end }}
-{{- if gt (int .Values.reconcile.retryBaseSeconds) (int .Values.reconcile.retryMaxSeconds) }}
-{{- fail (printf "reconcile.retryBaseSeconds is %d and reconcile.retryMaxSeconds is %d: the first wait may not exceed the longest." (int .Values.reconcile.retryBaseSeconds) (int .Values.reconcile.retryMaxSeconds)) }}
+{{- $base := float64 .Values.reconcile.retryBaseSeconds }}
+{{- $max := float64 .Values.reconcile.retryMaxSeconds }}
+{{- if gt $base $max }}
+{{- fail (printf "reconcile.retryBaseSeconds is %v and reconcile.retryMaxSeconds is %v: the first wait may not exceed the longest." $base $max) }}
 {{- end }}
 {{- end }}

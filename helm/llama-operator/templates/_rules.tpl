@@ -3,7 +3,7 @@ What the operator may do where LlamaDeployments live: in the whole cluster by a 
 
 Secrets: `create`, and nothing else. The operator makes one per LlamaDeployment, the Ray token, and can compute it again from the key in its
 own namespace; what a LlamaDeployment refers to (tokenSecretRef) is given to the pod by the kubelet. So a stolen token of this service
-account reads nobody's Secrets.
+account reads nobody's Secrets (docs/adr/0004-tokens-without-reading-secrets.md).
 */}}
 {{- define "llama-operator.namespacedRules" -}}
 - apiGroups: [llama-operator.dev]

@@ -1,0 +1,129 @@
+"""Values that cannot be meant are refused before anything reaches the cluster, and the refusal says what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from tests.unit.chart.chart import CHART, Helm
+
+Values = dict[str, Any]
+
+VALUES: Values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+FREE_FORM = {"resources.requests", "resources.limits"}
+"""Objects whose keys are Kubernetes' own or the user's."""
+
+
+def _objects(schema: Values, path: str = "") -> list[tuple[str, Values]]:
+    found = [(path, schema)] if "properties" in schema else []
+    for name, child in schema.get("properties", {}).items():
+        found += _objects(child, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def _keys(values: Values, schema: Values, path: str = "") -> list[str]:
+    """Paths of all values that the schema does not describe one by one."""
+    unknown = []
+    for name, value in values.items():
+        here = f"{path}.{name}".lstrip(".")
+        described = schema.get("properties", {}).get(name)
+        if described is None:
+            unknown.append(here)
+        elif isinstance(value, dict) and "properties" in described:
+            unknown += _keys(value, described, here)
+    return unknown
+
+
+def test_the_schema_describes_every_value_and_no_other() -> None:
+    assert _keys(VALUES, SCHEMA) == []
+    described = {f"{path}.{name}".lstrip(".") for path, schema in _objects(SCHEMA) for name in schema["properties"]}
+    # `global` is Helm's own.
+    missing = {path for path in described - {"global"} - FREE_FORM if _at(VALUES, path) is None}
+    assert missing == set()
+
+
+def _at(values: Values, path: str) -> Any:
+    found: Any = values
+    for part in path.split("."):
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(path for path, _ in _objects(SCHEMA)))
+def test_an_unknown_key_is_refused_by_name_at_every_level(helm: Helm, path: str) -> None:
+    values: Values = {"mistyped": 1}
+    for part in reversed([part for part in path.split(".") if part]):
+        values = {part: values}
+    if path == "image.pullSecrets":
+        values = {"image": {"pullSecrets": [{"mistyped": 1}]}}
+    assert "mistyped" in helm.refuse(values)
+
+
+def test_every_value_has_a_comment_or_an_empty_default_that_says_it_all() -> None:
+    text = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
+    plain = ("priorityClassName", "nodeSelector", "tolerations", "affinity", "podLabels", "podAnnotations", "resources")
+    sections = [number for number, line in enumerate(text) if line[:1].isalpha() and not line.startswith(plain)]
+    bare = [text[number] for number in sections if not text[number - 1].startswith("#")]
+    # A section whose own line says enough has comments inside; extra* share one comment.
+    explained = {
+        "serving:",
+        "autoscaling:",
+        "reconcile:",
+        "leaderElection:",
+        "log:",
+        "ports:",
+        "hub:",
+        "monitoring:",
+        "rbac:",
+        "serviceAccount:",
+    }
+    assert set(bare) <= explained | {"extraVolumes: []", "extraVolumeMounts: []"}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"replicas": -1}, "replicas"),
+        ({"replicas": "two"}, "replicas"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"watchNamespaces": "llm"}, "watchNamespaces"),
+        ({"watchNamespaces": ["Not_A_Namespace"]}, "watchNamespaces"),
+        ({"prometheus": {"url": "prometheus:9090"}}, "url"),
+        ({"prometheus": {"timeoutSeconds": 0}}, "timeoutSeconds"),
+        ({"head": {"storage": {"type": "hostPath"}}}, "type"),
+        ({"head": {"storage": {"size": "a lot"}}}, "size"),
+        ({"leaderElection": {"leaseSeconds": 1}}, "leaseSeconds"),
+        ({"log": {"level": "INFO"}}, "level"),
+        ({"log": {"format": "xml"}}, "format"),
+        ({"ports": {"health": 80}}, "health"),
+        ({"reconcile": {"workers": 0}}, "workers"),
+        ({"monitoring": {"podMonitors": {"enabled": "yes"}}}, "enabled"),
+        ({"hub": {"endpoint": ""}}, "endpoint"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(helm: Helm, values: Values, said: str) -> None:
+    assert said in helm.refuse(values)
+
+
+def test_a_scrape_interval_that_would_make_every_sample_stale_is_refused_with_the_bounds(helm: Helm) -> None:
+    said = helm.refuse({"monitoring": {"podMonitors": {"enabled": True, "intervalSeconds": 30}}, "prometheus": {"staleSeconds": 15}})
+    assert "intervalSeconds to at most 7" in said
+    assert "staleSeconds to at least 60" in said
+
+
+def test_without_podmonitors_the_scrape_interval_is_prometheus_own_and_not_judged(helm: Helm) -> None:
+    helm.render({"monitoring": {"podMonitors": {"enabled": False, "intervalSeconds": 30}}})
+
+
+def test_one_port_for_two_servers_is_refused(helm: Helm) -> None:
+    assert "different numbers" in helm.refuse({"ports": {"health": 9000, "metrics": 9000}})
+
+
+def test_a_first_wait_beyond_the_longest_is_refused(helm: Helm) -> None:
+    assert "may not exceed the longest" in helm.refuse({"reconcile": {"retryBaseSeconds": 600}})
