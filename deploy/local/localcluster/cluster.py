@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import addresses, audit, cgroups, debian, nodes, programs
+from . import addresses, audit, cgroups, debian, nodes, programs, prometheus
 from . import settings as settings_module
 from .api import Api
 from .box import Box
@@ -217,6 +217,8 @@ class Cluster:
                 self.start_process(name)
         with progress.step("wait for two nodes with 8 GPUs each"):
             self._wait_for_nodes(list(NODES))
+            wait_for("the default service account exists", self._default_account, seconds=30)
+        prometheus.ensure(self)
         progress.note(f"the cluster runs. KUBECONFIG={self.kubeconfig} (context {self.context})")
 
     def _clear(self) -> None:
@@ -242,6 +244,10 @@ class Cluster:
 
     def _wait_for_api(self) -> None:
         wait_for("the API server is ready", self.api.ready, seconds=60, hint=f"See {self.settings.logs}/kube-apiserver.log")
+
+    def _default_account(self) -> bool:
+        """A pod cannot be made in a namespace before this: the controller manager makes it a moment after its own start."""
+        return any(item["metadata"]["name"] == "default" for item in self.api.get("/api/v1/namespaces/default/serviceaccounts")["items"])
 
     def _wait_for_nodes(self, names: list[str]) -> None:
         def all_ready() -> bool:

@@ -7,9 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-from . import programs
+import yaml
+
+from . import models, pod_template, programs, serving_env
+from .archive import image_tags
 from .cluster import Cluster, process_names
 from .errors import LocalClusterError
+from .images import Images
 
 
 def _up(cluster: Cluster, _: argparse.Namespace) -> int:
@@ -50,6 +54,43 @@ def _kubectl(cluster: Cluster, arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _image_build(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    images = Images(cluster.settings, cluster.layout.debian, cluster.progress)
+    pairs = dict(word.split("=", 1) for word in arguments.build_arg)
+    print(images.build_image(arguments.file, arguments.context, arguments.tag, build_args=pairs))
+    return 0
+
+
+def _image_load(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    for path in arguments.archives:
+        cluster.load_image(path)
+        print(f"loaded {', '.join(image_tags(path))}")
+    return 0
+
+
+def _serve_base(cluster: Cluster, _: argparse.Namespace) -> int:
+    path, name = Images(cluster.settings, cluster.layout.debian, cluster.progress).serve_base()
+    cluster.load_image(path)
+    print(name)
+    return 0
+
+
+def _serving_env(cluster: Cluster, _: argparse.Namespace) -> int:
+    print(serving_env.ensure(cluster.settings, cluster.progress))
+    return 0
+
+
+def _model(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    for name in [arguments.name] if arguments.name else models.NAMES:
+        print(models.ensure(cluster.settings, cluster.progress, name))
+    return 0
+
+
+def _pod_template(cluster: Cluster, _: argparse.Namespace) -> int:
+    print(yaml.safe_dump(pod_template.make(serving_env=cluster.settings.serving_env, models=cluster.settings.models), sort_keys=False), end="")
+    return 0
+
+
 def _logs(cluster: Cluster, arguments: argparse.Namespace) -> int:
     directory = cluster.settings.logs if cluster.settings.logs.is_dir() else cluster.settings.last_logs
     if arguments.name is None:
@@ -82,6 +123,23 @@ def parser() -> argparse.ArgumentParser:
     logs.add_argument("name", nargs="?")
     logs.add_argument("--lines", type=int, default=100)
     logs.set_defaults(run=_logs)
+    image = add("image", "build an image, or load one into both nodes")
+    verbs = image.add_subparsers(required=True, metavar="VERB")
+    build = verbs.add_parser("build", help="build a Dockerfile (its ARG BASE is the Debian base) into a docker-archive")
+    build.add_argument("--file", type=Path, required=True)
+    build.add_argument("--context", type=Path, required=True)
+    build.add_argument("--tag", required=True, help="with a registry, for example docker.io/llama-local/operator:dev")
+    build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    build.set_defaults(run=_image_build)
+    load = verbs.add_parser("load", help="load docker-archives into both nodes")
+    load.add_argument("archives", nargs="+", type=Path)
+    load.set_defaults(run=_image_load)
+    verbs.add_parser("serve-base", help="load the Ray pods' image and print its name").set_defaults(run=_serve_base)
+    add("serving-env", "make the serving side's Python environment").set_defaults(run=_serving_env)
+    model = add("model", "make the demo's models, or one of them")
+    model.add_argument("name", nargs="?", choices=models.NAMES)
+    model.set_defaults(run=_model)
+    add("pod-template", "print the CR's podTemplate for this machine").set_defaults(run=_pod_template)
     return top
 
 

@@ -1,0 +1,71 @@
+"""Prometheus in the cluster: an image made from Debian's binary, and the manifests that run it as monitoring/prometheus."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import archive
+from .errors import LocalClusterError
+from .waiting import wait_for
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
+    from .debian import DebianPrograms
+    from .settings import Settings
+
+NAME = "docker.io/llama-local/prometheus"
+MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
+
+
+def libraries(ldd_output: str) -> list[Path]:
+    """The files that `ldd` found, the loader included."""
+    found = re.findall(r"(?:=> |^\s*)(/\S+) \(0x", ldd_output, flags=re.MULTILINE)
+    return [Path(path) for path in dict.fromkeys(found)]
+
+
+def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
+    """The archive and name of an image with Prometheus and the libraries it needs.
+
+    Raises:
+        LocalClusterError: a library is missing on this machine.
+    """
+    program = debian.root / "usr/bin/prometheus"
+    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=30, check=True).stdout
+    if "not found" in listed:
+        raise LocalClusterError(f"{program} needs libraries that this machine lacks:\n{listed}")
+    # A library keeps the path it was found at: the loader's own is compiled into the program.
+    files = {str(path).lstrip("/"): (path.read_bytes(), 0o755) for path in libraries(listed)}
+    files["bin/prometheus"] = (program.read_bytes(), 0o755)
+    files["etc/passwd"] = (b"nobody:x:65534:65534:nobody:/:/bin/false\n", 0o644)
+    digest = hashlib.sha256()
+    for path, (content, _) in sorted(files.items()):
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
+    name = f"{NAME}:{digest.hexdigest()[:12]}"
+    target = settings.images / f"prometheus-{digest.hexdigest()[:12]}.tar"
+    if not target.exists():
+        archive.write(target, name, archive.layer(files), entrypoint=["/bin/prometheus"], user="65534:65534")
+    return target, name
+
+
+def ensure(cluster: Cluster) -> None:
+    """Load the image, apply the manifests and wait until Prometheus is available.
+
+    Raises:
+        NotReady: it is not available after 90 s.
+    """
+    target, name = image(cluster.settings, cluster.layout.debian)
+    deployment = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+    with cluster.progress.step("start Prometheus in the cluster"):
+        cluster.load_image(target)
+        cluster.api.apply_file(MANIFEST, IMAGE=name)
+
+        def available() -> bool:
+            found = cluster.api.get(deployment)
+            status = found.get("status", {})
+            return status.get("observedGeneration") == found["metadata"]["generation"] and status.get("availableReplicas", 0) >= 1
+
+        wait_for("Prometheus is available", available, seconds=90, every=0.3, hint="See: localcluster kubectl -- -n monitoring describe pods")

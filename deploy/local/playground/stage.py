@@ -1,0 +1,134 @@
+"""The whole stage: cluster, images, Prometheus, the operator from its chart. The demo and the cluster tests begin with `Stage().prepare()`.
+
+On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded: LLAMA_OPERATOR_IMAGE and LLAMA_SERVING_IMAGE name images that it can pull, and
+LLAMA_PROMETHEUS_URL its Prometheus.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from localcluster import pod_template, prometheus
+from localcluster.cluster import Cluster
+from localcluster.errors import ForeignCluster
+from localcluster.images import Images
+from localcluster.progress import Progress
+
+from playground.client import Client
+from playground.kube import Namespace
+from playground.operator import Operator
+from playground.tools import Tools
+
+ROOT = Path(__file__).resolve().parents[3]
+OPERATOR_IMAGE = "docker.io/llama-local/operator:dev"
+
+
+class Stage:
+    """Cluster, images and operator, made once and kept."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        """Nothing is started yet."""
+        self.progress = progress or Progress()
+        self.cluster = Cluster(progress=self.progress)
+        self.tools = Tools(self.cluster)
+        self.operator_image = os.environ.get("LLAMA_OPERATOR_IMAGE", OPERATOR_IMAGE)
+        self.serving_image = os.environ.get("LLAMA_SERVING_IMAGE", "")
+        self.prometheus_url = os.environ.get("LLAMA_PROMETHEUS_URL", prometheus.URL)
+
+    @property
+    def api(self) -> Any:
+        """The API server, as somebody who may do anything."""
+        return self.cluster.api
+
+    @cached_property
+    def operator(self) -> Operator:
+        """The operator's release."""
+        return Operator(self.tools, self.api, self.operator_image, self.prometheus_url)
+
+    @cached_property
+    def pod_template(self) -> dict[str, Any]:
+        """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign cluster."""
+        return {} if self.cluster.foreign else pod_template.template(self.cluster.settings)
+
+    def cluster_up(self) -> None:
+        """Start the cluster, or check that the foreign one answers."""
+        self.cluster.ensure_up()
+
+    def load_images(self) -> None:
+        """Build what is not built, and bring it to the nodes."""
+        if self.cluster.foreign:
+            if not self.serving_image or "LLAMA_OPERATOR_IMAGE" not in os.environ:
+                raise ForeignCluster("name images that your cluster can pull: LLAMA_OPERATOR_IMAGE (operator/Dockerfile) and LLAMA_SERVING_IMAGE")
+            return
+        images = Images(self.cluster.settings, self.cluster.layout.debian, self.progress)
+        with self.progress.step("build the operator's image from its Dockerfile"):
+            archive = images.build_image(ROOT / "operator" / "Dockerfile", ROOT, self.operator_image, build_args={"BASE": images.base_image()})
+        serve_archive, self.serving_image = images.serve_base()
+        with self.progress.step("load the images into both nodes"):
+            self.cluster.load_image(archive)
+            self.cluster.load_image(serve_archive)
+
+    def start_prometheus(self) -> None:
+        """Start Prometheus in the cluster; a foreign cluster brings its own."""
+        if not self.cluster.foreign:
+            prometheus.ensure(self.cluster)
+
+    def prepare(self) -> Stage:
+        """All of it, up to a running operator. What is there already is left."""
+        self.cluster_up()
+        self.load_images()
+        self.start_prometheus()
+        with self.progress.step("install the operator with Helm"):
+            self.operator.install()
+        return self
+
+    def namespace(self, name: str) -> Namespace:
+        """A namespace of that name, made if it is not there."""
+        return Namespace(self.api, name).make()
+
+    def client(self, namespace: Namespace) -> Client:
+        """A client pod in that namespace."""
+        return Client(self.tools, namespace, self.operator_image).start()
+
+    def simulated(self, name: str, *, args: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+        """A LlamaDeployment of the simulated engine on the CPU; `spec` replaces whole fields."""
+        body: dict[str, Any] = {
+            "model": {"source": "file:///simulated", "servedName": name},
+            "hardware": {"accelerator": "cpu"},
+            "engine": {"type": "simulated", "args": {"loadSeconds": 2, **(args or {})}},
+            "image": self.serving_image,
+            "podTemplate": self.pod_template,
+            **spec,
+        }
+        return _manifest(name, body)
+
+    def small(self, name: str, model: str = "smollm2-135m", *, args: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+        """A LlamaDeployment of a model of the cache on vLLM's CPU engine."""
+        body: dict[str, Any] = {
+            "model": {"source": f"file://{self.cluster.settings.models / model}", "servedName": name},
+            "hardware": {"accelerator": "cpu"},
+            "context": {"maxTokens": 1024},
+            "engine": {"type": "vllm", "args": {"max_num_seqs": 8, **(args or {})}},
+            "image": self.serving_image,
+            "podTemplate": self.pod_template,
+            **spec,
+        }
+        return _manifest(name, body)
+
+
+def _manifest(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "llama-operator.dev/v1alpha1", "kind": "LlamaDeployment", "metadata": {"name": name}, "spec": spec}
+
+
+def autoscaling(maximum: int, in_flight: int, down_seconds: int = 30) -> dict[str, Any]:
+    """An autoscaling block from one replica up to `maximum`."""
+    return {
+        "minReplicas": 1,
+        "maxReplicas": maximum,
+        "objective": {"inFlightPerReplica": in_flight},
+        "scaleUpStabilizationSeconds": 0,
+        "scaleDownStabilizationSeconds": down_seconds,
+    }
