@@ -157,7 +157,7 @@ class Scene:
                 self.agents[pod.name] = agent if rank == 0 or agent.phase != "Failed" else Agent(phase="Ready")
         return self
 
-    def says(self, target: int, revision: str = NEW, *, running: Sequence[int] = (), state: str = "RUNNING", **over: Any) -> Scene:
+    def says(self, target: int | None, revision: str = NEW, *, running: Sequence[int] = (), state: str = "RUNNING", **over: Any) -> Scene:
         """Let Serve of a revision want `target` replicas, of which those on the gangs `running` are in `state`."""
         places = [pod.ip for number in running for pod in self.pods if (pod.gang, pod.rank, pod.revision) == (number, 0, revision)]
         replicas = [ServeReplica(state=state, node_ip=ip) for ip in places]

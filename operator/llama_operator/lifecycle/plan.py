@@ -71,7 +71,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     actions += foundation.ended_heads(world)
     actions += foundation.revision_objects(world, pinned, wish.record)
     actions += steps.actions
-    actions += serving.serve_steps(world, gangs, pinned, steps.serving, may_try=may_try)
+    actions += serving.serve_steps(world, gangs, steps.victims, pinned, steps.serving, may_try=may_try)
     actions += serving.traffic_steps(world, gangs, steps.victims, pinned.revision)
     actions += foundation.clear_old_revisions(world, pinned.revision)
     return Plan(actions=actions, gangs=gangs, failures=failures, exhausted=exhausted, moving=steps.moving)

@@ -1,8 +1,7 @@
 """What Ray Serve is told, and which pods let users in.
 
 Serve's replica count follows the gangs that are of use: a gang that still starts counts, since Serve waits for its node without harm;
-one that
-failed to load, or that left, does not. A draining gang counts until Serve itself has let go of its replica; lowering the count earlier
+one that failed to load, or that left, does not. A draining gang counts until Serve itself has let go of its replica; lowering the count earlier
 would leave the choice of the victim to Serve.
 
 Users enter at replica pods. Only while none is ready does the head let them in: its proxy then holds their requests.
@@ -22,6 +21,9 @@ from llama_operator.rendering.serve_app import with_replicas
 GAVE_UP = "DEPLOY_FAILED"
 """Serve's application status after it gave up. It is terminal: the same PUT again does nothing."""
 
+LEAVING = "DELETING"
+"""Serve's application status after it was taken away, while its replicas stop."""
+
 
 def gave_up(world: World, revision: str) -> str | None:
     """Serve's message where it gave up on the application and no replica runs; None otherwise."""
@@ -31,26 +33,29 @@ def gave_up(world: World, revision: str) -> str | None:
     return serve.message or "Ray Serve gave up on the application and does not say why"
 
 
-def serve_steps(world: World, gangs: Sequence[Gang], pinned: Pinned, serving: int, *, may_try: bool) -> list[Action]:
-    """Calls to the heads. `serving` is the wanted count of the current revision, draining gangs not included."""
+def serve_steps(
+    world: World, gangs: Sequence[Gang], victims: Sequence[Gang], pinned: Pinned, serving: int, *, may_try: bool
+) -> list[Action]:
+    """Calls to the heads. `serving` is the wanted count of the current revision, those that drain or begin to (`victims`) not included."""
     actions: list[Action] = []
     for revision, serve in sorted(world.serve.items()):
         head = world.head(revision)
         if not isinstance(serve, Serve) or head is None or not head.ip or head.deleting:
             continue
         mine = [gang for gang in gangs if gang.revision == revision]
-        lingering = sum(1 for gang in mine if _still_served(gang, serve))
+        lingering = sum(1 for gang in mine if _still_served(gang, serve, victims))
         if revision == pinned.revision:
             actions += _current(world, pinned, serve, head.ip, serving + lingering, may_try=may_try)
         elif serve.deployed and (old := world.pinned.get(revision)):
-            count = lingering + sum(1 for gang in mine if gang.counts)
+            count = lingering + sum(1 for gang in mine if gang.counts and gang not in victims)
             actions += _scale(old, serve, head.ip, count)
     return actions
 
 
-def _still_served(gang: Gang, serve: Serve) -> bool:
-    """The gang drains, and Serve does not know it yet."""
-    if gang.state is not GangState.DRAINING or gang.leader is None:
+def _still_served(gang: Gang, serve: Serve, victims: Sequence[Gang]) -> bool:
+    """The gang drains, or is told to in this very pass, and Serve does not know it yet."""
+    drains = gang.state is GangState.DRAINING or (gang.state is GangState.READY and gang in victims)
+    if not drains or gang.leader is None:
         return False
     return any(replica.node_ip == gang.leader.ip and replica.state == "RUNNING" for replica in serve.replicas)
 
@@ -70,7 +75,7 @@ def _current(world: World, pinned: Pinned, serve: Serve, ip: str, count: int, *,
 
 
 def _scale(pinned: Pinned, serve: Serve, ip: str, count: int) -> list[Action]:
-    if serve.target is None or serve.target == count:
+    if serve.target is None or serve.target == count or serve.app_status == LEAVING:
         return []
     why = f"{count} gangs are of use, Serve wants {serve.target}"
     return [ScaleServe(why=why, revision=pinned.revision, ip=ip, deployment=pinned.serve_deployment, target=count)]

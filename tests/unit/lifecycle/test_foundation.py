@@ -1,0 +1,147 @@
+"""What stands around the gangs: made once, repaired when it differs, cleared away with its revision, and otherwise left alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
+from llama_operator.lifecycle.diff import first_difference
+from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads, revision_objects, shared_objects
+from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.revision import shared_objects as wanted_shared
+from tests.harness.builders import NEW, OLD, Scene, a_head, context, pinned, record
+
+
+def live(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as the API server gives it back: with a uid, defaults and other people's labels."""
+    there = copy.deepcopy(manifest)
+    there["metadata"].update(uid=f"uid-{manifest['metadata']['name']}", resourceVersion="7", creationTimestamp="2026-09-21T14:00:00Z")
+    there["metadata"].setdefault("labels", {})["team"] = "search"
+    there["status"] = {}
+    return there
+
+
+def keyed(*manifests: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(item["kind"], item["metadata"]["name"]): live(item) for item in manifests}
+
+
+def what(actions: list[Action]) -> list[tuple[str, str]]:
+    named = []
+    for action in actions:
+        manifest = getattr(action, "manifest", None)
+        named.append((type(action).__name__, manifest["kind"] if manifest else getattr(action, "name", "")))
+    return named
+
+
+def test_shared_objects_are_applied_when_they_are_not_there() -> None:
+    world = Scene().world(objects={})
+    assert what(shared_objects(world, wanted_shared(context()))) == [
+        ("Apply", "Service"),
+        ("Apply", "PodDisruptionBudget"),
+        ("Apply", "NetworkPolicy"),
+    ]
+
+
+def test_shared_objects_that_are_as_wanted_are_not_written() -> None:
+    desired = wanted_shared(context())
+    assert shared_objects(Scene().world(objects=keyed(*desired)), desired) == []
+
+
+def test_a_field_that_somebody_changed_is_put_right_and_named() -> None:
+    desired = wanted_shared(context())
+    objects = keyed(*desired)
+    objects["Service", "demo"]["spec"]["ports"][0]["targetPort"] = 9
+    (apply,) = shared_objects(Scene().world(objects=objects), desired)
+    assert isinstance(apply, Apply)
+    assert apply.why == "Service demo: spec.ports[0].targetPort is 9, wanted 8000"
+
+
+def test_a_new_revision_begins_with_its_record_then_store_service_token_and_head() -> None:
+    actions = revision_objects(Scene().world(pinned={}, objects={}), pinned(), record())
+    assert what(actions) == [
+        ("Create", "ControllerRevision"),
+        ("Create", "PersistentVolumeClaim"),
+        ("Create", "Service"),
+        ("MakeToken", ""),
+        ("Create", "Pod"),
+    ]
+    assert [action.announce for action in actions if action.announce] == ["RevisionCreated", "HeadCreated"]
+
+
+def test_a_revision_whose_children_are_all_there_is_left_alone() -> None:
+    kept = pinned()
+    assert kept.head_store is not None
+    world = Scene().head().world(objects=keyed(record(), kept.head_service, kept.head_store))
+    assert revision_objects(world, kept, None) == []
+
+
+def test_a_lost_head_is_made_again_and_nothing_else() -> None:
+    kept = pinned()
+    assert kept.head_store is not None
+    world = Scene().world(objects=keyed(record(), kept.head_service, kept.head_store))
+    made = revision_objects(world, kept, None)
+    assert [type(action) for action in made] == [MakeToken, Create]
+
+
+def test_a_head_that_is_on_its_way_out_is_waited_for() -> None:
+    kept = pinned()
+    assert kept.head_store is not None
+    world = Scene().head(deleting=True).world(objects=keyed(record(), kept.head_service, kept.head_store))
+    assert revision_objects(world, kept, None) == []
+
+
+@pytest.mark.parametrize(("over", "deleted"), [({}, 0), ({"ended": "Error", "phase": "Failed"}, 1), ({"ended": "Error", "deleting": True}, 0)])
+def test_a_head_whose_container_ended_is_deleted_so_that_its_name_comes_free(over: dict[str, Any], deleted: int) -> None:
+    actions = ended_heads(Scene().head(**over).gang(0, GangState.BROKEN).world())
+    assert [(type(action), action.announce) for action in actions] == [(Delete, "HeadLost")] * deleted
+
+
+def test_the_head_of_an_old_revision_goes_when_its_last_gang_is_gone() -> None:
+    assert clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.TERMINATING, OLD).world(), NEW) == []
+    (delete,) = clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.READY).world(), NEW)
+    assert isinstance(delete, Delete)
+    assert (delete.kind, delete.name, delete.uid) == ("Pod", a_head(OLD).name, a_head(OLD).uid)
+
+
+def test_what_an_old_revision_left_goes_when_its_last_pod_is_gone() -> None:
+    old = pinned(OLD)
+    assert old.head_store is not None
+    objects = keyed(record(), record(OLD), old.head_service, old.head_store, *wanted_shared(context()))
+    with_pod = Scene().head().head(OLD, deleting=True).world(objects=objects)
+    assert clear_old_revisions(with_pod, NEW) == []
+    gone = clear_old_revisions(Scene().head().world(objects=objects), NEW)
+    assert sorted((action.kind, action.name, action.uid) for action in gone if isinstance(action, Delete)) == [
+        ("ControllerRevision", f"demo-{OLD}", f"uid-demo-{OLD}"),
+        ("PersistentVolumeClaim", f"demo-{OLD}-gcs", f"uid-demo-{OLD}-gcs"),
+        ("Service", f"demo-{OLD}-head", f"uid-demo-{OLD}-head"),
+    ]
+    assert [action.announce for action in gone if action.announce] == ["RevisionRemoved"]
+
+
+def test_what_is_being_deleted_already_is_not_deleted_again() -> None:
+    objects = keyed(record(OLD))
+    objects["ControllerRevision", f"demo-{OLD}"]["metadata"]["deletionTimestamp"] = "2026-09-21T14:00:00Z"
+    assert clear_old_revisions(Scene().head().world(objects=objects), NEW) == []
+
+
+DIFFERENCES: dict[str, tuple[Any, Any, str | None]] = {
+    "equal values": ({"a": {"b": [1, {"c": 2}]}}, {"a": {"b": [1, {"c": 2}]}}, None),
+    "fields that we do not set are others'": ({"a": 1}, {"a": 1, "b": 2}, None),
+    "a lacking field": ({"a": {"b": 1}}, {"a": {}}, "a.b is missing"),
+    "another value": ({"a": 1}, {"a": 2}, "a is 2, wanted 1"),
+    "an empty map that the API server drops": ({"a": {}, "b": [], "c": None}, {}, None),
+    "a scalar where a map is wanted": ({"a": {"b": 1}}, {"a": 3}, "a is 3, wanted an object"),
+    "a list with other items": ({"a": [{"b": 1}]}, {"a": [{"b": 2}]}, "a[0].b is 2, wanted 1"),
+    "a longer list": ({"a": [1]}, {"a": [1, 2]}, "a has 2 items, wanted 1"),
+    "no list": ({"a": [1]}, {"a": "x"}, "a has no items, wanted 1"),
+    "the whole": ({"a": 1}, 3, "it is 3, wanted an object"),
+}
+
+
+@pytest.mark.parametrize("sentence", DIFFERENCES)
+def test_difference(sentence: str) -> None:
+    desired, there, want = DIFFERENCES[sentence]
+    assert first_difference(desired, there) == want
