@@ -33,5 +33,8 @@ def show(value: Any) -> str:
     """A value from a YAML or JSON file as a message repeats it: JSON, cut at GIVEN_LIMIT characters; `nothing` for an absent one."""
     if value is None:
         return "nothing"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python turns no whole number of more than 4300 digits into text
+        return "a number of thousands of digits"
     return text if len(text) <= GIVEN_LIMIT else text[: GIVEN_LIMIT - 1] + "…"
