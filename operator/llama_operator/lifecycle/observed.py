@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -72,8 +73,8 @@ class Pod:
             uid=metadata["uid"],
             revision=labels.get(names.LABEL_REVISION, ""),
             component=labels.get(names.LABEL_COMPONENT, ""),
-            gang=int(labels.get(names.LABEL_GANG, "-1")),
-            rank=int(labels.get(names.LABEL_RANK, "0")),
+            gang=_number(labels.get(names.LABEL_GANG), -1),
+            rank=_number(labels.get(names.LABEL_RANK), 0),
             phase=status.get("phase", "Pending"),
             ip=status.get("podIP"),
             node=(manifest.get("spec") or {}).get("nodeName"),
@@ -87,6 +88,11 @@ class Pod:
             ended=_ended(status),
             waiting=_waiting(status),
         )
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    """A label's number. Whoever may edit pods may spoil a label; that must not stop the operator for everybody."""
+    return int(text) if text and text.isascii() and text.isdigit() else otherwise
 
 
 # Waiting reasons that end by themselves; the others need a person.
@@ -143,22 +149,43 @@ class Agent:
     def of(cls, body: Mapping[str, Any]) -> Agent:
         """Read the body of `GET /status`.
 
-        Raises KeyError, TypeError or ValueError when it is not one.
+        Raises KeyError, TypeError or ValueError when it is not one: what runs in a pod is the user's, and may answer anything.
         """
-        cause = body.get("rootCause")
-        engine = body.get("engine") or {}
+        body = _object(body)
+        cause, engine, progress = body.get("rootCause"), _object(body.get("engine") or {}), _object(body.get("progress") or {})
         return cls(
             phase=str(body["phase"]),
-            since=float(body.get("since") or 0.0),
-            percent=float(body["progress"]["percent"]) if body.get("progress") else None,
+            since=_finite(body.get("since") or 0.0),
+            percent=_finite(progress["percent"]) if progress else None,
             message=str(body.get("message") or ""),
             root_cause=RootCause(reason=str(cause["reason"]), message=str(cause["message"]), retryable=bool(cause.get("retryable", True)))
             if cause
             else None,
-            joined=bool((body.get("ray") or {}).get("joined")),
-            in_flight=engine.get("inFlight"),
-            kv_cache_tokens=engine.get("kvCacheTokens"),
+            joined=bool(_object(body.get("ray") or {}).get("joined")),
+            in_flight=_whole(engine.get("inFlight")),
+            kv_cache_tokens=_whole(engine.get("kvCacheTokens")),
         )
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"an object is expected, not {type(value).__name__}")
+    return value
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"a number is expected, not {number}")
+    return number
+
+
+def _whole(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"a whole number is expected, not {value!r}")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)

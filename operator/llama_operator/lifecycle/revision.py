@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1 import HardwareSpec, LlamaDeploymentSpec
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Wish
 from llama_operator.planning.gpus import gang_shape
@@ -33,6 +33,9 @@ def revision_of(spec: LlamaDeploymentSpec) -> str:
     """
     given = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True)
     kept = {key: value for key, value in given.items() if key not in FIELDS_WITHOUT_PODS}
+    # pydantic does not know a default that depends on another field: written out, it must not restart a model either.
+    if spec.hardware.gpus_per_node == HardwareSpec(accelerator=spec.hardware.accelerator).gpus_per_node:
+        kept["hardware"].pop("gpusPerNode", None)
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_DIGITS]
 

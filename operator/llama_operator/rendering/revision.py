@@ -85,7 +85,8 @@ def from_controller_revision(manifest: Mapping[str, Any]) -> Pinned | None:
     """What `to_controller_revision` kept; None when another hand wrote it."""
     data = manifest.get("data") or {}
     revision = manifest.get("metadata", {}).get("labels", {}).get(names.LABEL_REVISION)
-    if data.get("schema") != PIN_SCHEMA or not revision:
+    fields = ("head", "headService", "gang", "application")
+    if data.get("schema") != PIN_SCHEMA or not revision or any(field not in data for field in fields):
         return None
     return Pinned(
         revision=revision,

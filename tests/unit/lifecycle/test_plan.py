@@ -1,0 +1,127 @@
+"""The order of a pass, what a deletion does, what a refused spec leaves alone, and when to look again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from llama_operator.lifecycle.actions import AddFinalizer, Apply, Create, Delete, PutServe, RemoveFinalizer
+from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.observed import Failures, World
+from llama_operator.lifecycle.plan import BUSY_SECONDS, REST_SECONDS, Plan, Wish, look_again_in, plan
+from llama_operator.lifecycle.retry import RetryPolicy
+from llama_operator.lifecycle.revision import make_wish
+from llama_operator.rendering import names
+from tests.harness.builders import NEW, NOW, Scene, context
+from tests.unit.lifecycle.test_foundation import keyed
+
+POLICY = RetryPolicy()
+
+
+def decided(world: World, replicas: int = 1, now: float = NOW) -> Plan:
+    return plan(world, make_wish(world, context(), replicas), POLICY, now)
+
+
+def settled(scene: Scene, replicas: int = 1) -> World:
+    """The world in which everything around the gangs is as wanted."""
+    world = scene.world(pinned={}, objects={})
+    wish = make_wish(world, context(), replicas)
+    pinned = wish.pinned
+    manifests = [item for item in (*wish.shared, wish.record, pinned.head_service, pinned.head_store) if item]
+    return replace(world, objects=keyed(*(dict(item) for item in manifests)), pinned={NEW: pinned})
+
+
+def test_a_first_pass_makes_everything_in_the_order_in_which_it_is_needed() -> None:
+    world = Scene().world(pinned={}, objects={}, finalizers=())
+    kinds = [getattr(action, "manifest", {}).get("kind", type(action).__name__) for action in decided(world, 2).actions]
+    assert kinds == [
+        "AddFinalizer",
+        "Service",
+        "PodDisruptionBudget",
+        "NetworkPolicy",
+        "ControllerRevision",
+        "PersistentVolumeClaim",
+        "Service",
+        "MakeToken",
+        "Pod",
+        "Pod",
+        "Pod",
+    ]
+
+
+def test_at_rest_a_pass_does_nothing() -> None:
+    world = settled(Scene().head().gang(0, GangState.READY).says(1, running=[0]))
+    assert list(decided(world).actions) == []
+
+
+def test_the_same_world_gives_the_same_plan_whatever_the_order_of_its_pods() -> None:
+    world = settled(Scene().head().gang(0, GangState.READY).gang(1, GangState.FAILED).gang(2, GangState.LOADING).says(3, running=[0]))
+    turned = replace(world, pods=tuple(reversed(world.pods)))
+    assert decided(world, 2) == decided(turned, 2)
+
+
+def test_a_refused_spec_without_a_past_makes_nothing() -> None:
+    assert plan(Scene().world(finalizers=()), None, POLICY, NOW) == Plan(actions=[], gangs=[], failures=Failures())
+
+
+@pytest.mark.parametrize("wish", [True, False])
+def test_a_deletion_takes_the_pods_first_and_then_the_finalizer(wish: bool) -> None:
+    busy = Scene().head().gang(0, GangState.LOADING).gang(1, GangState.TERMINATING).world(deleting=True)
+    wished: Wish | None = make_wish(busy, context(), 1) if wish else None
+    deletes = plan(busy, wished, POLICY, NOW)
+    assert [type(action) for action in deletes.actions] == [Delete, Delete]
+    assert not deletes.finished_deleting
+    empty = plan(Scene().world(deleting=True), wished, POLICY, NOW)
+    assert [type(action) for action in empty.actions] == [RemoveFinalizer]
+    assert empty.finished_deleting
+    gone = plan(Scene().world(deleting=True, finalizers=("somebody/else",)), wished, POLICY, NOW)
+    assert list(gone.actions) == []
+
+
+def test_the_finalizer_is_put_on_once() -> None:
+    world = settled(Scene().head().gang(0, GangState.READY).says(1, running=[0]))
+    (add,) = decided(replace(world, finalizers=("somebody/else",))).actions
+    assert isinstance(add, AddFinalizer)
+    assert list(decided(replace(world, finalizers=("somebody/else", names.FINALIZER))).actions) == []
+
+
+def test_serves_refusal_is_counted_once_and_the_application_is_sent_anew_after_the_pause() -> None:
+    scene = Scene().head().gang(0, GangState.STARTING)
+    refused = settled(scene.says(1, app_status="DEPLOY_FAILED", message="no module named x"))
+    first = decided(refused)
+    assert (first.failures.attempts, first.failures.reason, first.failures.message) == (1, "EngineFailed", "no module named x")
+    again = decided(replace(refused, failures=first.failures), now=NOW + 3)
+    assert again.failures == first.failures
+    taken_away = replace(settled(scene.says(0, deployed=False)), failures=first.failures)
+    assert not [action for action in decided(taken_away, now=NOW + 5).actions if isinstance(action, PutServe)]
+    assert [action for action in decided(taken_away, now=NOW + 10).actions if isinstance(action, PutServe)]
+
+
+def test_when_no_attempt_is_left_nothing_is_made_and_the_failed_goes() -> None:
+    world = settled(Scene().head().gang(0, GangState.FAILED).says(0))
+    last = decided(replace(world, failures=Failures(revision=NEW, attempts=5)))
+    assert last.exhausted
+    assert [type(action) for action in last.actions if not hasattr(action, "labels")] == [Delete]
+    after = settled(Scene().head(traffic=True).says(0))
+    quiet = decided(replace(after, failures=last.failures), now=NOW + 1e6)
+    assert [action for action in quiet.actions if isinstance(action, (Create, Apply, PutServe))] == []
+
+
+@pytest.mark.parametrize(
+    ("scene", "wanted", "pause"),
+    [
+        (Scene().head().gang(0, GangState.READY).says(1, running=[0]), 1, REST_SECONDS),
+        (Scene().head().gang(0, GangState.LOADING).says(1), 1, BUSY_SECONDS),
+        (Scene().head().gang(0, GangState.READY).gang(1, GangState.DRAINING).says(1, running=[0]), 1, BUSY_SECONDS),
+    ],
+    ids=["at rest", "while it loads", "while one drains"],
+)
+def test_it_looks_again(scene: Scene, wanted: int, pause: float) -> None:
+    assert look_again_in(decided(settled(scene), wanted), wanted) == pause
+
+
+def test_a_deletion_that_is_through_is_not_watched_closely() -> None:
+    finished: dict[str, Any] = {"actions": [], "gangs": [], "failures": Failures(), "finished_deleting": True}
+    assert look_again_in(Plan(**finished), 1) == REST_SECONDS

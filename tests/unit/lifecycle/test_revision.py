@@ -1,0 +1,140 @@
+"""Which revision a spec is: stable against defaults, order and versions of the operator; new for whatever needs new pods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of, serving_config
+from llama_operator.rendering.context import RenderOptions
+from llama_operator.rendering.revision import from_controller_revision
+from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
+
+GOLDEN = "21e74d5f52"
+"""The revision of the least spec. It may only change together with a decision to restart every model at the next upgrade."""
+
+BIG: dict[str, Any] = {
+    "model": {"source": "hf://meta-llama/Llama-3.1-405B-Instruct-FP8", "servedName": "llama-405b", "tokenSecretRef": {"name": "hf"}},
+    "hardware": {"accelerator": "nvidia-h100-80gb"},
+    "parallelism": {"tensor": 8},
+    "context": {"maxTokens": 131072},
+    "replicas": 2,
+}
+GOLDEN_BIG = "c8bcbd6dfb"
+
+
+def named(raw: dict[str, Any]) -> str:
+    return revision_of(LlamaDeploymentSpec.model_validate(raw))
+
+
+def test_the_hashes_of_known_specs_never_change() -> None:
+    assert (revision_of(spec()), named(BIG)) == (GOLDEN, GOLDEN_BIG)
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"replicas": 3},
+        {"autoscaling": {"maxReplicas": 4, "objective": {"inFlightPerReplica": 8}}},
+        {"replicas": 1},
+        {"parallelism": {}},
+        {"parallelism": {"tensor": 1}},
+        {"context": {"kvCacheDtype": "auto"}},
+        {"hardware": {"accelerator": "cpu", "gpusPerNode": 0}},
+        {"hardware": {"gpuResource": "nvidia.com/gpu", "accelerator": "cpu"}},
+        {"podTemplate": {}},
+        {"podTemplate": {"spec": {}, "metadata": {"labels": {}}}},
+        {"engine": {"args": {}, "type": "simulated"}},
+    ],
+    ids=str,
+)
+def test_the_count_and_defaults_that_are_written_out_make_no_new_revision(over: dict[str, Any]) -> None:
+    assert revision_of(spec(**over)) == GOLDEN
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"model": {"source": "file:///models/other"}},
+        {"model": {"source": "file:///models/tiny", "servedName": "x"}},
+        {"context": {"maxTokens": 64}},
+        {"context": {"kvCacheDtype": "fp8"}},
+        {"engine": {"type": "simulated", "args": {"slots": 8}}},
+        {"engine": {"type": "vllm"}},
+        {"image": "other:1"},
+        {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}},
+        {"podTemplate": {"metadata": {"labels": {"a": "b"}}}},
+        {"parallelism": {"tensor": 2}},
+        {"hardware": {"accelerator": "nvidia-h100-80gb"}},
+    ],
+    ids=str,
+)
+def test_whatever_pods_see_makes_a_new_revision(over: dict[str, Any]) -> None:
+    assert revision_of(spec(**over)) != GOLDEN
+
+
+def test_the_gpus_of_a_node_written_out_as_they_are_by_default_make_no_new_revision() -> None:
+    assert named({**BIG, "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 8}}) == GOLDEN_BIG
+    assert named({**BIG, "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 16}}) != GOLDEN_BIG
+
+
+def test_the_order_of_fields_makes_no_new_revision() -> None:
+    turned = {key: BIG[key] for key in reversed(BIG)}
+    assert named(turned) == named(BIG)
+
+
+def test_the_pods_are_told_what_the_spec_says() -> None:
+    big = LlamaDeploymentSpec.model_validate(BIG)
+    config = serving_config(KEY, big, "0123456789")
+    assert (config.served_name, config.tensor_parallel, config.gpus_per_pod, config.max_model_len) == ("llama-405b", 8, 8, 131072)
+    assert serving_config(KEY, spec(), "0123456789").served_name == "demo"
+    made = render_context(KEY, "uid", big, OPTIONS)
+    assert (made.revision, made.token_secret, made.image) == (GOLDEN_BIG, ("hf", "token"), "serving:test")
+    assert render_context(KEY, "uid", spec(image="mine:1"), OPTIONS).image == "mine:1"
+
+
+def test_a_spec_without_a_gang_shape_cannot_come_this_far() -> None:
+    bad = spec(parallelism={"tensor": 16}, hardware={"accelerator": "nvidia-h100-80gb"})
+    with pytest.raises(TypeError, match="must have been refused"):
+        serving_config(KEY, bad, "0123456789")
+
+
+def test_a_newer_operator_keeps_what_the_older_one_pinned() -> None:
+    """Another operator image renders other pods; the pinned ones stay."""
+    world = Scene().head().world()
+    newer = context(options=RenderOptions(operator_image="operator:newer", serving_image="serving:newer"), image="serving:newer")
+    wish = make_wish(world, newer, 1)
+    assert wish.record is None
+    assert wish.pinned == world.pinned[NEW]
+    assert "operator:test" in str(wish.pinned.head)
+
+
+def test_a_new_revision_gets_the_next_number() -> None:
+    objects = {("ControllerRevision", f"demo-{OLD}"): record(OLD, number=4), ("Service", "x"): {}}
+    wish = make_wish(Scene().world(pinned={OLD: pinned(OLD)}, objects=objects), context(), 1)
+    assert wish.record is not None
+    assert wish.record["revision"] == 5
+
+
+def test_a_refused_spec_keeps_what_ran_and_touches_nothing_shared() -> None:
+    wish = keep_running(Scene().world(), NEW, 3)
+    assert wish is not None
+    assert (wish.pinned.revision, wish.record, list(wish.shared), wish.replicas) == (NEW, None, [], 3)
+    assert keep_running(Scene().world(), OLD, 3) is None
+
+
+def test_what_is_pinned_is_read_back_as_it_was() -> None:
+    assert from_controller_revision(record(size=2, gpus=8)) == pinned(size=2, gpus=8)
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": {"schema": 2}}, {"data": None}, {"data": {"schema": 1}}, {"metadata": {"name": "x"}}], ids=["newer", "empty", "half", "unlabelled"]
+)
+def test_a_record_that_another_hand_wrote_is_not_used(change: dict[str, Any]) -> None:
+    assert from_controller_revision({**record(), **change}) is None
+
+
+def test_raw_and_read_specs_are_the_same() -> None:
+    assert LlamaDeploymentSpec.model_validate(raw_spec()) == spec()
