@@ -243,7 +243,7 @@ class Agent:
             return ""
 
     async def drain(self, seconds: float) -> None:
-        """Take this pod out: not ready any more, its Ray node drained by the GCS. Harmless when repeated; a later deadline does not extend."""
+        """Take this pod out: not ready any more, its Ray node drained by the GCS. Again is harmless; a later deadline does not extend."""
         until = time.time() + seconds
         if self._drained_until is not None and self._drained_until <= until:
             return

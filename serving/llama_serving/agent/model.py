@@ -6,15 +6,14 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any
 
+from llama_serving.checkpoint import CheckpointError, preflight
 from llama_serving.config import ServingConfig
 from llama_serving.status import RootCause
 
 
 def download(config: ServingConfig, token: str | None, on_progress: Callable[[int, int], None]) -> RootCause | None:
     """Fetch an `hf://` model to `config.model_path()`. Returns why it failed, or None."""
-    from llama_serving.checkpoint import CheckpointError
     from llama_serving.fetch import fetch  # lazy: the hub's client takes a second to import, and most pods never need it
 
     try:
@@ -26,8 +25,6 @@ def download(config: ServingConfig, token: str | None, on_progress: Callable[[in
 
 def check(config: ServingConfig) -> RootCause | None:
     """Read config.json and the safetensors headers. Returns what is wrong with them, or None."""
-    from llama_serving.checkpoint import CheckpointError, preflight
-
     try:
         preflight(config.model_path(), config)
     except CheckpointError as error:
@@ -35,7 +32,7 @@ def check(config: ServingConfig) -> RootCause | None:
     return None
 
 
-def _cause(error: Any) -> RootCause:
+def _cause(error: CheckpointError) -> RootCause:
     return RootCause(reason=error.reason, message=error.message, retryable=error.retryable)
 
 

@@ -31,8 +31,9 @@ def ray_command(settings: Settings) -> list[str]:
         "--block",
         "--disable-usage-stats",
         f"--node-ip-address={settings.pod_ip}",
-        # Not --node-name: Serve writes a node's name into HAProxy's configuration as the address of the proxy to fall back to, and a pod's name does
-        # not resolve. Without one Ray takes the IP address. The agent finds its own node by this label.
+        # Not --node-name: Serve writes a node's name into HAProxy's configuration as the address of the proxy to fall back to, a pod's
+        # name does not resolve, and HAProxy then refuses the whole configuration. Without one Ray takes the IP address. The agent
+        # finds its own node by this label.
         f"--labels={POD_LABEL}={settings.pod_name}",
         f"--metrics-export-port={settings.metrics_port}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",

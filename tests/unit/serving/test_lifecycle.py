@@ -1,0 +1,105 @@
+"""What a replica does around its engine: Ready only after a token, parked after a failure, requests counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_serving import rundir
+from llama_serving.server import Lifecycle
+
+
+class Gauge:
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def set(self, value: float) -> None:
+        self.values.append(value)
+
+
+async def nothing() -> None:
+    return None
+
+
+async def test_ready_comes_after_the_warm_up_and_not_before(tmp_path: Path) -> None:
+    lifecycle = Lifecycle(tmp_path, Gauge())
+    phases = []
+
+    async def warm_up() -> None:
+        phases.append(lifecycle.state.phase)
+
+    await lifecycle.bring_up(nothing, lambda: 46592, warm_up)
+    assert phases == ["WarmingUp"]
+    state = rundir.read_engine(tmp_path)
+    assert state is not None
+    assert (state.phase, state.kv_cache_tokens) == ("Ready", 46592)
+
+
+@pytest.mark.parametrize("failing", ["start", "warm_up"])
+async def test_an_engine_that_fails_says_why_and_stays_in_its_constructor(tmp_path: Path, failing: str) -> None:
+    lifecycle = Lifecycle(tmp_path, Gauge())
+
+    async def fail() -> None:
+        raise RuntimeError("Engine core initialization failed. See root cause above.") from MemoryError("no room")
+
+    steps: dict[str, Any] = {"start": nothing, "warm_up": nothing, failing: fail}
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(lifecycle.bring_up(steps["start"], lambda: None, steps["warm_up"]), 0.3)
+    state = rundir.read_engine(tmp_path)
+    assert state is not None
+    assert state.phase == "Failed"
+    assert state.root_cause is not None
+    assert state.root_cause.reason == "OutOfMemory"
+
+
+async def test_the_gauge_says_0_before_anything_has_happened(tmp_path: Path) -> None:
+    gauge = Gauge()
+    Lifecycle(tmp_path, gauge)
+    deadline = time.monotonic() + 5
+    while not gauge.values and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    assert gauge.values[0] == 0
+
+
+async def test_requests_are_counted_from_their_first_byte_to_their_last(tmp_path: Path) -> None:
+    gauge = Gauge()
+    lifecycle = Lifecycle(tmp_path, gauge)
+    gate = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await gate.wait()
+
+    counted = lifecycle.count(app)
+    tasks = [asyncio.create_task(counted({"type": "http", "method": method}, None, None)) for method in ("POST", "POST", "GET")]
+    await asyncio.sleep(0.01)  # until the three are inside
+    lifecycle.report()
+    state = rundir.read_engine(tmp_path)
+    assert state is not None
+    assert state.in_flight == 2
+    gate.set()
+    await asyncio.gather(*tasks)
+    assert gauge.values[-1] == 0
+
+
+async def test_a_request_that_is_cancelled_is_counted_out(tmp_path: Path) -> None:
+    lifecycle = Lifecycle(tmp_path, Gauge())
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(lifecycle.count(app)({"type": "http", "method": "POST"}, None, None))
+    await asyncio.sleep(0.01)  # until it is inside
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    lifecycle.report()
+    assert lifecycle.state.in_flight == 0
+
+
+def test_what_an_earlier_engine_wrote_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "load-3.json").write_text('{"done": 1, "total": 2, "since": 0}')
+    Lifecycle(tmp_path, Gauge())
+    assert rundir.read_load(tmp_path) is None

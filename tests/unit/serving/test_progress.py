@@ -1,0 +1,49 @@
+"""The plugin that counts the bytes of a load, with tensors that only know their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llama_serving import progress
+from llama_serving.status import Progress
+
+
+@dataclass
+class Tensor:
+    elements: int
+
+    def numel(self) -> int:
+        return self.elements
+
+    def element_size(self) -> int:
+        return 2
+
+
+def test_every_tensor_is_passed_on_unchanged_and_the_last_word_is_all() -> None:
+    told: list[tuple[int, Progress]] = []
+    tensors = [(f"layer{index}", Tensor(10)) for index in range(5)]
+    got = list(progress.count(iter(tensors), 100, 3, lambda rank, step, _: told.append((rank, step))))
+    assert got == tensors
+    assert told[-1] == (3, Progress(done=100, total=100))
+
+
+def test_no_more_is_told_than_there_is() -> None:
+    told: list[Progress] = []
+    list(progress.count(iter([("a", Tensor(500)), ("b", Tensor(500))]), 100, 0, lambda _, step, __: told.append(step)))
+    assert all(step.done <= 100 for step in told)
+
+
+def test_a_run_directory_that_cannot_be_written_does_not_stop_a_load(tmp_path: Path, monkeypatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("LLAMA_RUN_DIR", str(blocked))
+    assert len(list(progress.count(iter([("a", Tensor(1))]), 2, 0, progress.tell))) == 1
+
+
+def test_the_total_is_the_bytes_of_the_weight_files(tmp_path: Path) -> None:
+    (tmp_path / "model-1.safetensors").write_bytes(b"x" * 10)
+    (tmp_path / "model-2.safetensors").write_bytes(b"x" * 5)
+    (tmp_path / "config.json").write_text("{}")
+    assert progress.checkpoint_bytes(tmp_path) == 15
+    assert progress.checkpoint_bytes(tmp_path / "nowhere") == 0
