@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ class Load:
     def __init__(self, client: Client, url: str, model: str, plan: dict[str, Any]) -> None:
         """Begin at once."""
         self._result: dict[str, Any] | BaseException | None = None
+        self._client, self._stop = client, f"/tmp/stop-{uuid.uuid4().hex[:8]}"  # noqa: S108 - in the client pod
+        plan = {**plan, "stop": self._stop}
         self._thread = threading.Thread(target=self._run, args=(client, url, model, plan), daemon=True)
         self._thread.start()
 
@@ -34,6 +37,10 @@ class Load:
     def running(self) -> bool:
         """The load goes on."""
         return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Begin no further stream; those that run are finished."""
+        self._client.touch(self._stop)
 
     def result(self, seconds: float = 600) -> dict[str, Any]:
         """What came of it. Raises what went wrong in the client itself."""
@@ -81,6 +88,11 @@ class Client:
     def load(self, url: str, model: str, *, streams: int, seconds: float, tokens: int, requests: int | None = None) -> Load:
         """Begin a load in the background."""
         return Load(self, url, model, {"streams": streams, "tokens": tokens, "seconds": seconds, "requests": requests})
+
+    def touch(self, path: str) -> None:
+        """Make an empty file in the pod."""
+        command = ["exec", "-n", self._namespace.name, POD, "--", "touch", path]
+        subprocess.run([*self._tools.kubectl(), *command], check=True, capture_output=True, timeout=60, env=self._tools.env())
 
     def run(self, arguments: list[str], seconds: float) -> dict[str, Any]:
         """Run the script in the pod. Raises RuntimeError with what it printed when it fails."""

@@ -1,9 +1,9 @@
 """Runs inside the client pod: one chat, or a load of streams, against an OpenAI-compatible endpoint. Prints one JSON object.
 
     python3 - chat URL MODEL PROMPT
-    python3 - load URL MODEL '{"streams": 8, "tokens": 64, "seconds": 60, "requests": null}'
+    python3 - load URL MODEL '{"streams": 8, "tokens": 64, "seconds": 60, "requests": null, "stop": "/tmp/stop-1"}'
 
-A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens; it never retries: what a user would see
+A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens; no new one is begun once the file `stop` is there. It never retries: what a user would see
 is what it reports.
 """
 
@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -69,10 +70,10 @@ async def one_stream(client: httpx.AsyncClient, url: str, model: str, tokens: in
 async def load(url: str, model: str, plan: dict[str, Any]) -> dict[str, Any]:
     """Many streams."""
     begun, results, numbers = time.monotonic(), [], iter(range(1_000_000))
-    limit = plan.get("requests")
+    limit, stop = plan.get("requests"), Path(plan["stop"])
 
     async def worker(client: httpx.AsyncClient) -> None:
-        while time.monotonic() - begun < plan["seconds"]:
+        while time.monotonic() - begun < plan["seconds"] and not stop.exists():
             number = next(numbers)
             if limit is not None and number >= limit:
                 return

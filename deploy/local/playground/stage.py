@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from localcluster import pod_template, prometheus
+from localcluster import models, pod_template, prometheus, serving_env
 from localcluster.cluster import Cluster
 from localcluster.errors import ForeignCluster
 from localcluster.images import Images
 from localcluster.progress import Progress
+from localcluster.waiting import wait_for
 
 from playground.client import Client
 from playground.kube import Namespace
@@ -24,6 +25,9 @@ from playground.tools import Tools
 
 ROOT = Path(__file__).resolve().parents[3]
 OPERATOR_IMAGE = "docker.io/llama-local/operator:dev"
+PROMETHEUS_URL = "http://prometheus.monitoring:9090"
+PROMETHEUS = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+MODELS = ("smollm2-135m", "tiny-llama-tp2")
 
 
 class Stage:
@@ -36,7 +40,7 @@ class Stage:
         self.tools = Tools(self.cluster)
         self.operator_image = os.environ.get("LLAMA_OPERATOR_IMAGE", OPERATOR_IMAGE)
         self.serving_image = os.environ.get("LLAMA_SERVING_IMAGE", "")
-        self.prometheus_url = os.environ.get("LLAMA_PROMETHEUS_URL", prometheus.URL)
+        self.prometheus_url = os.environ.get("LLAMA_PROMETHEUS_URL", PROMETHEUS_URL)
 
     @property
     def api(self) -> Any:
@@ -51,7 +55,7 @@ class Stage:
     @cached_property
     def pod_template(self) -> dict[str, Any]:
         """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign cluster."""
-        return {} if self.cluster.foreign else pod_template.template(self.cluster.settings)
+        return {} if self.cluster.foreign else pod_template.make(serving_env=self.cluster.settings.serving_env, models=self.cluster.settings.models)
 
     def cluster_up(self) -> None:
         """Start the cluster, or check that the foreign one answers."""
@@ -76,10 +80,28 @@ class Stage:
         if not self.cluster.foreign:
             prometheus.ensure(self.cluster)
 
+    def set_prometheus(self, replicas: int) -> None:
+        """Stop (0) or start (1) Prometheus, and wait until it is so."""
+        self.api.request("PATCH", PROMETHEUS, {"spec": {"replicas": replicas}}, content_type="application/merge-patch+json")
+        wait_for(
+            f"{replicas} Prometheus",
+            lambda: self.api.get(PROMETHEUS)["status"].get("availableReplicas", 0) == replicas,
+            seconds=90,
+            every=0.5,
+        )
+
+    def engine(self) -> None:
+        """The Python environment and the models that the serving pods mount."""
+        if not self.cluster.foreign:
+            serving_env.ensure(self.cluster.settings, self.progress)
+            for name in MODELS:
+                models.ensure(self.cluster.settings, self.progress, name)
+
     def prepare(self) -> Stage:
         """All of it, up to a running operator. What is there already is left."""
         self.cluster_up()
         self.load_images()
+        self.engine()
         self.start_prometheus()
         with self.progress.step("install the operator with Helm"):
             self.operator.install()

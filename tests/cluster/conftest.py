@@ -1,0 +1,68 @@
+"""The stage of the cluster tests: one cluster and one operator for the session, a namespace for each module."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from localcluster.errors import MissingTool
+from playground.client import Client
+from playground.kube import Namespace
+from playground.stage import Stage
+
+FOREIGN = "LLAMA_KUBECONFIG" in os.environ
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    """A cluster with images, Prometheus and a running operator."""
+    if os.geteuid() != 0 and not FOREIGN:
+        pytest.skip("the local cluster needs root; set LLAMA_KUBECONFIG and LLAMA_CONTEXT to use another")
+    try:
+        return Stage().prepare()
+    except MissingTool as error:
+        pytest.skip(f"the local cluster cannot be started here: {error}")
+
+
+@pytest.fixture(scope="session")
+def local(stage: Stage) -> Stage:
+    """The stage, where the test breaks parts that only the local cluster has."""
+    if stage.cluster.foreign:
+        pytest.skip("this test stops parts of the cluster itself, which is only done to the local one")
+    return stage
+
+
+@pytest.fixture(scope="module")
+def namespace(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the module's own, gone afterwards with everything in it."""
+    made = stage.namespace(request.module.__name__.rsplit(".", 1)[-1].replace("_", "-"))
+    yield made
+    for item in made.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{made.name}/llamadeployments")["items"]:
+        made.delete_llama(item["metadata"]["name"])
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def client(stage: Stage, namespace: Namespace) -> Client:
+    """A client pod in the module's namespace."""
+    return stage.client(namespace)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """When a cluster test fails, its report ends with what the operator logged and what the LlamaDeployments said."""
+    outcome = yield
+    report = outcome.get_result()
+    stage = getattr(item, "funcargs", {}).get("stage")
+    if report.failed and isinstance(stage, Stage):
+        try:
+            report.sections.append(("operator log", stage.operator.logs(120)[-12000:]))
+            space = item.funcargs.get("namespace")
+            if isinstance(space, Namespace):
+                listed = space.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{space.name}/llamadeployments") or {"items": []}
+                said = {llama["metadata"]["name"]: llama.get("status") for llama in listed["items"]}
+                report.sections.append(("statuses", json.dumps(said, indent=1)[-12000:]))
+        except Exception as error:  # noqa: BLE001 - the report of a failure must not fail itself
+            report.sections.append(("operator log", f"could not be read: {error}"))

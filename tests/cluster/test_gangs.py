@@ -1,0 +1,97 @@
+"""Gangs on GPUs: placed by the real scheduler on the fake GPUs, replaced whole, and patient when there are too few."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from playground.kube import Namespace
+from playground.stage import ROOT, Stage
+
+pytestmark = pytest.mark.cluster
+EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("llama-*.yaml"))
+
+
+def small_requests(stage: Stage) -> dict:
+    """The pod template of this machine, asking for little CPU and memory: the nodes have GPUs in name only."""
+    template = dict(stage.pod_template)
+    spec = dict(template.get("spec") or {})
+    containers = [dict(item) for item in spec.get("containers") or [{"name": "llama"}]]
+    for container in containers:
+        if container["name"] == "llama":
+            container["resources"] = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    return {**template, "spec": {**spec, "containers": containers}}
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_examples_are_accepted_and_their_pods_placed_on_gpus(stage: Stage, namespace: Namespace, file: Path) -> None:
+    example = next(item for item in yaml.safe_load_all(file.read_text()) if item["kind"] == "LlamaDeployment")
+    name = example["metadata"]["name"]
+    spec = example["spec"]
+    # The example's shape, on the simulated engine: the model itself is not here.
+    manifest = stage.simulated(
+        name,
+        hardware=spec["hardware"],
+        parallelism=spec.get("parallelism", {}),
+        context=spec.get("context", {}),
+        podTemplate=small_requests(stage),
+    )
+    namespace.api.request(
+        "POST",
+        f"/apis/llama-operator.dev/v1alpha1/namespaces/{namespace.name}/llamadeployments?dryRun=All&fieldValidation=Strict",
+        {**example, "metadata": {"name": name, "namespace": namespace.name}},
+    )
+    namespace.apply(manifest)
+    world = spec.get("parallelism", {}).get("tensor", 1) * spec.get("parallelism", {}).get("pipeline", 1)
+    status = namespace.wait_ready(name, 1, 240)
+    pods = namespace.pods(name)
+    gpus = sum(int(pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]) for pod in pods)
+    assert gpus == world
+    assert len({pod["spec"]["nodeName"] for pod in pods}) == -(-world // 8)
+    assert len(status["replicas"]) == 1
+    namespace.delete_llama(name)
+    namespace.wait_gone(name, 60)
+
+
+def test_a_gang_of_two_pods_is_replaced_whole_when_one_of_them_is_killed(stage: Stage, namespace: Namespace) -> None:
+    template = small_requests(stage)
+    shape = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 4}, "parallelism": {"tensor": 4, "pipeline": 2}}
+    namespace.apply(stage.simulated("pair", **shape, replicas=2, podTemplate=template))
+    namespace.wait_ready("pair", 2, 240)
+    before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods("pair")}
+    assert len(before) == 4
+    victim = next(pod["metadata"] for pod in namespace.pods("pair") if pod["metadata"]["labels"]["llama-operator.dev/rank"] == "1")
+    gang = victim["labels"]["llama-operator.dev/gang"]
+    namespace.kill_pod(victim["name"])
+    namespace.wait("the gang is incomplete, and said so", lambda: gang_event(namespace), 30, "pair")
+    namespace.wait_ready("pair", 2, 180)
+    after = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods("pair")}
+    for name, uid in before.items():
+        replaced = f"-g{gang}-" in name
+        assert (after[name] != uid) == replaced, name
+    namespace.delete_llama("pair")
+    namespace.wait_gone("pair", 60)
+
+
+def gang_event(namespace: Namespace) -> bool:
+    """An Event says that a gang lost a pod."""
+    events = namespace.api.get(f"/api/v1/namespaces/{namespace.name}/events")["items"]
+    return any(event["reason"] == "GangIncomplete" for event in events)
+
+
+def test_too_few_gpus_are_named_with_their_nodes_and_it_starts_when_they_come_free(stage: Stage, namespace: Namespace) -> None:
+    whole_node = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 8}, "parallelism": {"tensor": 8}}
+    template = small_requests(stage)
+    namespace.apply(stage.simulated("holder", **whole_node, replicas=2, podTemplate=template))
+    namespace.wait_ready("holder", 2, 240)
+    namespace.apply(stage.simulated("waiter", **whole_node, podTemplate=template))
+    said = namespace.wait_reason("waiter", "Progressing", "WaitingForGpus", 120)
+    assert "8 GPUs on one node" in said["message"]
+    assert "0 of 8 on node-a" in said["message"]
+    assert "0 of 8 on node-b" in said["message"]
+    namespace.patch_llama("holder", {"spec": {"replicas": 1}})
+    namespace.wait_ready("waiter", 1, 240)
+    for name in ("holder", "waiter"):
+        namespace.delete_llama(name)
+        namespace.wait_gone(name, 60)

@@ -1,0 +1,155 @@
+"""One deployment of two simulated replicas, and what befalls it: the operator, the API server, the head, a worker and a user's edit.
+
+The tests run in order on one deployment, as a bad night does; each leaves it with two ready replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playground.client import Client
+from playground.kube import Namespace
+from playground.stage import Stage
+
+pytestmark = pytest.mark.cluster
+NAME = "life"
+URL = f"http://{NAME}"
+TOKENS_PER_SECOND = 20
+
+
+@pytest.fixture(scope="module")
+def alive(stage: Stage, namespace: Namespace) -> Iterator[str]:
+    """Two ready replicas."""
+    namespace.apply(stage.simulated(NAME, args={"tokensPerSecond": TOKENS_PER_SECOND}, replicas=2))
+    namespace.wait_ready(NAME, 2, 240)
+    yield NAME
+    namespace.delete_llama(NAME)
+    namespace.wait_gone(NAME, 60)
+
+
+def uids(namespace: Namespace, component: str = "replica") -> dict[str, str]:
+    """Pods by name."""
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods(NAME, component)}
+
+
+def test_a_chat_completion_comes_back_through_the_service(alive: str, client: Client) -> None:
+    answer = client.chat(URL, NAME, "Who are you?")
+    assert answer["status"] == 200
+    assert answer["text"]
+
+
+def test_every_child_has_an_owner_and_is_least_privileged(alive: str, namespace: Namespace) -> None:
+    owner = namespace.llama(NAME)["metadata"]["uid"]
+    children = namespace.children(NAME)
+    kinds = {key.split("/")[0] for key in children}
+    expected = {"Pod", "Secret", "Service", "PersistentVolumeClaim", "ControllerRevision", "PodDisruptionBudget", "NetworkPolicy"}
+    assert kinds == expected
+    for key, child in children.items():
+        assert [item["uid"] for item in child["metadata"]["ownerReferences"]] == [owner], key
+    for pod in [*namespace.pods(NAME), *namespace.pods(NAME, "head")]:
+        spec = pod["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+        assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_operator_killed_restarts_no_pod_and_makes_no_duplicate(alive: str, stage: Stage, namespace: Namespace) -> None:
+    before = {**uids(namespace), **uids(namespace, "head")}
+    for _ in range(2):
+        stage.operator.kill()
+        namespace.wait("another operator leads", lambda: stage.operator.holder() is not None, 60)
+    namespace.patch_llama(NAME, {"spec": {"replicas": 3}})
+    namespace.wait_ready(NAME, 3, 120)
+    after = {**uids(namespace), **uids(namespace, "head")}
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+    namespace.patch_llama(NAME, {"spec": {"replicas": 2}})
+    namespace.wait_ready(NAME, 2, 120)
+
+
+def test_a_child_deleted_while_the_operator_was_down_is_made_again(alive: str, stage: Stage, namespace: Namespace) -> None:
+    stage.operator.scale(0)
+    namespace.api.delete(f"/api/v1/namespaces/{namespace.name}/services/{NAME}")
+    namespace.api.delete(f"/apis/policy/v1/namespaces/{namespace.name}/poddisruptionbudgets/{NAME}")
+    victim = namespace.pods(NAME)[-1]["metadata"]["name"]
+    namespace.kill_pod(victim)
+    stage.operator.scale(1)
+    namespace.wait("the Service is there again", lambda: f"Service/{NAME}" in namespace.children(NAME), 40, NAME)
+    namespace.wait("the budget is there again", lambda: f"PodDisruptionBudget/{NAME}" in namespace.children(NAME), 40, NAME)
+    namespace.wait_ready(NAME, 2, 120)
+
+
+def test_the_api_server_restarted_changes_nothing_and_is_followed_afterwards(alive: str, local: Stage, namespace: Namespace) -> None:
+    before = uids(namespace)
+    local.cluster.restart_apiserver()
+    namespace.api.delete(f"/api/v1/namespaces/{namespace.name}/services/{NAME}")
+    namespace.wait("the Service is there again", lambda: f"Service/{NAME}" in namespace.children(NAME), 60, NAME)
+    namespace.wait_ready(NAME, 2, 120)
+    assert uids(namespace) == before
+
+
+def test_a_head_lost_while_streams_run_costs_no_stream_and_no_replica(alive: str, namespace: Namespace, client: Client) -> None:
+    before = uids(namespace)
+    load = client.load(URL, NAME, streams=6, seconds=40, tokens=TOKENS_PER_SECOND * 15)
+    namespace.wait("streams run", lambda: sum_in_flight(namespace) > 0, 30, NAME)
+    head = namespace.pods(NAME, "head")[0]["metadata"]
+    namespace.kill_pod(head["name"])
+    namespace.wait("a new head", lambda: uids(namespace, "head").get(head["name"]) not in (None, head["uid"]), 60, NAME)
+    result = load.result()
+    assert result["requests"] >= 12
+    assert result["errors"] == []
+    assert uids(namespace) == before
+    namespace.wait_reason(NAME, "Degraded", "Healthy", 120)
+    namespace.patch_llama(NAME, {"spec": {"replicas": 3}})
+    namespace.wait_ready(NAME, 3, 120)
+
+
+def sum_in_flight(namespace: Namespace) -> int:
+    """Whether any replica's pod still answers; the load itself says how it went."""
+    return len(namespace.pods(NAME))
+
+
+def test_streams_finish_when_replicas_are_taken_away(alive: str, namespace: Namespace, client: Client) -> None:
+    namespace.wait_ready(NAME, 3, 120)
+    load = client.load(URL, NAME, streams=9, seconds=5, tokens=TOKENS_PER_SECOND * 30)
+    namespace.patch_llama(NAME, {"spec": {"replicas": 1}})
+    result = load.result()
+    assert result["requests"] >= 9
+    assert result["errors"] == []
+    assert result["longest"] >= 25
+    namespace.wait_ready(NAME, 1, 120)
+    namespace.patch_llama(NAME, {"spec": {"replicas": 2}})
+    namespace.wait_ready(NAME, 2, 120)
+
+
+def test_a_lost_worker_breaks_its_own_streams_only_and_its_gang_is_replaced(alive: str, namespace: Namespace, client: Client) -> None:
+    before = uids(namespace)
+    load = client.load(URL, NAME, streams=8, seconds=45, tokens=TOKENS_PER_SECOND * 10)
+    namespace.wait("the load has begun", lambda: load.running, 10)
+    victim = namespace.pods(NAME)[0]["metadata"]
+    namespace.kill_pod(victim["name"])
+    namespace.wait("the gang is replaced", lambda: uids(namespace).get(victim["name"]) not in (None, victim["uid"]), 60, NAME)
+    result = load.result()
+    assert result["failed"] < result["requests"] / 2
+    namespace.wait_ready(NAME, 2, 120)
+    after = uids(namespace)
+    assert {name: uid for name, uid in before.items() if name != victim["name"]}.items() <= after.items()
+
+
+def test_an_edit_leads_to_a_new_revision_and_the_old_one_is_gone(alive: str, namespace: Namespace, client: Client) -> None:
+    old = namespace.status(NAME)["revision"]
+    namespace.patch_llama(NAME, {"spec": {"model": {"servedName": "renamed"}}})
+    namespace.wait("a new revision", lambda: namespace.status(NAME).get("revision") not in (None, old), 30, NAME)
+    namespace.wait_reason(NAME, "Progressing", "Complete", 300)
+    assert namespace.status(NAME)["ready"] == "2/2"
+    assert not [key for key in namespace.children(NAME) if old in key]
+    assert client.chat(URL, "renamed", "Who are you?")["status"] == 200
+
+
+def test_deleting_it_while_it_loads_leaves_nothing_behind(stage: Stage, namespace: Namespace) -> None:
+    namespace.apply(stage.simulated("loading", args={"loadSeconds": 600}))
+    namespace.wait_reason("loading", "Progressing", "Loading", 120)
+    namespace.delete_llama("loading")
+    namespace.wait_gone("loading", 60)

@@ -1,0 +1,48 @@
+"""The autoscaler on a real Prometheus: up on the queue, down when it is gone, and still while it is blind."""
+
+from __future__ import annotations
+
+import pytest
+from playground.client import Client
+from playground.kube import Namespace
+from playground.stage import Stage, autoscaling
+
+pytestmark = pytest.mark.cluster
+NAME = "scaled"
+URL = f"http://{NAME}"
+
+
+def test_it_scales_up_on_requests_in_flight_holds_without_prometheus_and_scales_down_again(
+    local: Stage, namespace: Namespace, client: Client
+) -> None:
+    args = {"tokensPerSecond": 10, "slots": 4, "loadSeconds": 15}
+    namespace.apply(local.simulated(NAME, args=args, autoscaling=autoscaling(2, in_flight=4, down_seconds=30)))
+    namespace.wait_ready(NAME, 1, 180)
+    namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 60)
+    load = client.load(URL, NAME, streams=8, seconds=200, tokens=60)
+    namespace.wait_ready(NAME, 2, 120)
+    history = namespace.status(NAME)["autoscaling"]
+    assert history["desiredReplicas"] == 2
+    local.set_prometheus(0)
+    try:
+        held = namespace.wait_reason(NAME, "Scaling", "Holding", 60)
+        assert "holding at 2" in held["message"]
+        assert namespace.condition(NAME, "MetricsAvailable")["reason"] == "PrometheusUnreachable"
+        # Two minutes without eyes: the number must not move, however long it lasts.
+        moved = []
+
+        def two_minutes_over() -> bool:
+            moved.append(namespace.status(NAME)["autoscaling"]["desiredReplicas"])
+            return len(moved) > 100
+
+        namespace.wait("two blind minutes", two_minutes_over, 180, NAME)
+        assert set(moved) == {2}
+    finally:
+        local.set_prometheus(1)
+    namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 120)
+    result = load.result()
+    assert result["errors"] == []
+    status = namespace.wait_ready(NAME, 1, 240)
+    assert status["autoscaling"]["desiredReplicas"] == 1
+    namespace.delete_llama(NAME)
+    namespace.wait_gone(NAME, 60)
