@@ -80,7 +80,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
         replicas=target,
         reason=reason,
         message="; ".join([said, *notes]),
-        memory=window.settled(target, policy.min_replicas, bounded).memory(),
+        memory=window.settled(wanted, target, policy.min_replicas, bounded, now).memory(),
     )
 
 

@@ -74,7 +74,8 @@ class Window:
         # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew.
         broken = newest is None or start < newest or start - newest > GAP_BUCKETS * self.bucket
         since = now if broken or self.since is None else self.since
-        horizon = now - self.down_seconds - self.bucket
+        # Aligned to buckets, so that the oldest point goes in the same look in which a new one comes.
+        horizon = start - self.down_seconds - self.bucket
         points = [(time, seen) for time, seen in self.points if horizon <= time <= start]
         if points and points[-1][0] == start:
             points[-1] = (start, max(points[-1][1], value))
@@ -103,10 +104,16 @@ class Window:
         """The largest recommendation within the last `seconds`."""
         return max((value for time, value in self.points if time + self.bucket > now - seconds), default=0)
 
-    def settled(self, target: int, least: int, latest: int) -> Window:
-        """The window to remember after deciding for `target`: nothing, while the least number is wanted and asked for."""
+    def settled(self, wanted: int, target: int, least: int, latest: int, now: float) -> Window:
+        """The window to remember after going from `wanted` to `target`: nothing, while the least number is wanted and asked for.
+
+        After a step up that was smaller than the latest need, the need for still more is timed anew: the least need of the time before
+        the step is what was just granted.
+        """
         if target <= least and latest <= least:
             return Window(up_seconds=self.up_seconds, down_seconds=self.down_seconds)
-        if self.above_since is not None and target >= latest:
+        if self.above_since is None:
+            return self
+        if target >= latest:
             return replace(self, above_since=None, above_least=0)
-        return self
+        return replace(self, above_since=now, above_least=latest) if target > wanted else self

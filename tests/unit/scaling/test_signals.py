@@ -1,0 +1,97 @@
+"""From samples to a load: what only one family knows is still load, and what cannot be trusted is Missing, never a smaller sum."""
+
+from __future__ import annotations
+
+import pytest
+
+from llama_operator.scaling.signals import Load, Missing, Series, read_load
+from llama_operator.telemetry import names as metric
+
+NOW = 1_790_000_000.0
+AGE = 15.0
+OURS, SERVE, RUNNING, WAITING, QUEUED = (
+    metric.REQUESTS_IN_FLIGHT,
+    metric.SERVE_PROCESSING,
+    metric.VLLM_RUNNING,
+    metric.VLLM_WAITING,
+    metric.SERVE_QUEUED,
+)
+
+
+def series(name: str, pod: str, value: float, age: float = 2.0) -> Series:
+    return Series(name=name, pod=pod, revision="r", time=NOW - age, value=value)
+
+
+def load(*samples: Series, expected: str = "a", live: str = "ab") -> Load | Missing:
+    return read_load(samples, set(expected), set(live), NOW, AGE)
+
+
+SUMS: dict[str, tuple[tuple[Series, ...], float, float]] = {
+    # sentence: samples, in flight, held
+    "Serve's count is the load of a replica whose engine says nothing yet": ((series(SERVE, "a", 3),), 3, 0),
+    "our own count is enough": ((series(OURS, "a", 4),), 4, 0),
+    "running and waiting add up": ((series(RUNNING, "a", 3), series(WAITING, "a", 5)), 8, 0),
+    "of Serve and the engine the larger counts": ((series(SERVE, "a", 6), series(RUNNING, "a", 3), series(WAITING, "a", 1)), 6, 0),
+    "ours and Serve's are two views of one thing": ((series(OURS, "a", 6), series(SERVE, "a", 5)), 6, 0),
+    "replicas add up": ((series(SERVE, "a", 3), series(RUNNING, "b", 4)), 7, 0),
+    "several engines in a pod add up": ((series(RUNNING, "a", 3), series(RUNNING, "a", 2)), 5, 0),
+    "what proxies hold comes on top, of whichever pod": ((series(SERVE, "a", 1), series(QUEUED, "a", 2), series(QUEUED, "b", 3)), 1, 5),
+    "series of a pod that is gone do not count": ((series(SERVE, "a", 1), series(SERVE, "gone", 50)), 1, 0),
+    "a stale series of a replica that is not expected does not count": ((series(SERVE, "a", 1), series(SERVE, "b", 9, age=100)), 1, 0),
+    "a young replica counts as soon as it is seen": ((series(SERVE, "a", 1), series(SERVE, "b", 9)), 10, 0),
+    "nothing to do is zero, when it is said": ((series(SERVE, "a", 0),), 0, 0),
+    "a sample as old as is allowed counts": ((series(SERVE, "a", 2, age=AGE),), 2, 0),
+}
+
+
+@pytest.mark.parametrize("sentence", SUMS)
+def test_sum(sentence: str) -> None:
+    samples, in_flight, held = SUMS[sentence]
+    seen = load(*samples)
+    assert isinstance(seen, Load)
+    assert (seen.in_flight, seen.held, seen.total) == (in_flight, held, in_flight + held)
+
+
+MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
+    "a replica that serves and has no series": ((series(SERVE, "b", 1),), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
+    "a replica of which only the proxy is seen": ((series(QUEUED, "a", 1),), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
+    "a replica whose samples grew old": (
+        (series(SERVE, "a", 1, age=40), series(RUNNING, "a", 1, age=90)),
+        "MetricsStale",
+        "the newest sample of pod a is 40 s old, allowed are 15 s",
+    ),
+    "not a number": ((series(SERVE, "a", float("nan")),), "MetricsInvalid", f"{SERVE} of pod a is nan, which is no number of requests"),
+    "infinite": ((series(SERVE, "a", float("inf")),), "MetricsInvalid", f"{SERVE} of pod a is inf, which is no number of requests"),
+    "negative": ((series(QUEUED, "b", -1),), "MetricsInvalid", f"{QUEUED} of pod b is -1, which is no number of requests"),
+    "no series at all": ((), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
+}
+
+
+@pytest.mark.parametrize("sentence", MISSING)
+def test_missing(sentence: str) -> None:
+    samples, reason, message = MISSING[sentence]
+    seen = load(*samples)
+    assert isinstance(seen, Missing)
+    assert (seen.reason, seen.message.replace("-1.0", "-1")) == (reason, message)
+
+
+def test_while_nobody_serves_no_series_is_missing_and_a_held_request_is_load() -> None:
+    assert load(expected="") == Missing(reason="MetricsMissing", message="Prometheus has no request metric of any pod yet")
+    held = load(series(QUEUED, "b", 3), expected="")
+    assert isinstance(held, Load)
+    assert (held.total, held.replicas_seen) == (3, 0)
+
+
+def test_a_nan_of_a_pod_that_is_gone_blinds_nobody() -> None:
+    assert isinstance(load(series(SERVE, "a", 1), series(SERVE, "gone", float("nan"))), Load)
+
+
+def test_what_could_not_be_read_stays_missing_with_its_reason() -> None:
+    unread = Missing(reason="PrometheusUnreachable", message="503")
+    assert read_load(unread, {"a"}, {"a"}, NOW, AGE) is unread
+
+
+def test_the_age_is_that_of_the_oldest_sample_that_counted() -> None:
+    seen = load(series(SERVE, "a", 1, age=3), series(SERVE, "b", 1, age=9), series(RUNNING, "b", 1, age=60))
+    assert isinstance(seen, Load)
+    assert (seen.age_seconds, seen.replicas_seen) == (9, 2)
