@@ -40,7 +40,8 @@ def _overlay_list(base: list[Any], patch: list[Any], field: str) -> list[Any]:
     if field in APPENDED:
         return base + [item for item in patch if item not in base]
     key = MERGE_KEYS.get(field)
-    if key is None or not all(isinstance(item, Mapping) and key in item for item in base + patch):
+    # A key that is no text or number cannot be compared: such a list replaces, and the API server says what is wrong with it.
+    if key is None or not all(isinstance(item, Mapping) and isinstance(item.get(key), (str, int)) for item in base + patch):
         return patch
     position = {item[key]: index for index, item in enumerate(base)}
     merged = list(base)
@@ -48,5 +49,6 @@ def _overlay_list(base: list[Any], patch: list[Any], field: str) -> list[Any]:
         if item[key] in position:
             merged[position[item[key]]] = overlay(merged[position[item[key]]], item)
         else:
+            position[item[key]] = len(merged)
             merged.append(item)
     return merged
