@@ -1,15 +1,20 @@
-"""What a real cluster's add-ons do, in one process: fake GPUs on the nodes, and volumes for claims of the class `local-path`.
+"""What a real cluster's add-ons do, in one process: fake GPUs on the nodes, volumes for claims, scrape targets for Prometheus.
 
 GPUs: `nvidia.com/gpu: 8` is patched into each node's status. A kubelet that registers anew sets it to 0, so it is looked at every second.
 
-Volumes: a pending claim gets a directory (mode 0777: pods run as any user) and a PersistentVolume bound to it; a released volume is
+Volumes: a pending claim of the class `local-path` gets a directory (mode 0777: pods run as any user) and a PersistentVolume bound to it; a released volume is
 deleted with its directory. The controller manager's own host-path provisioner makes directories that only root can write.
 
-Run in the box: `python -m localcluster.keeper KUBECONFIG VOLUMES_DIR`.
+Scrape targets: Debian builds Prometheus without its Kubernetes discovery. The keeper writes the pods that ask to be scraped into a file for
+`file_sd_configs`, with the meta labels that `kubernetes_sd_configs` (role pod) would give, so that the relabelling is the usual one.
+
+Run in the box: `python -m localcluster.keeper KUBECONFIG VOLUMES_DIR TARGETS_FILE`.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import sys
 import time
@@ -24,7 +29,8 @@ CLASS = "local-path"
 GPU = "nvidia.com/gpu"
 LABEL = "llama-local.dev/provisioned"
 PROVISIONER = "llama-local.dev/host-path"
-PERIOD_SECONDS = 1.0  # two list requests a second cost the API server under 1 % of a core
+SCRAPE = "prometheus.io/scrape"
+PERIOD_SECONDS = 1.0  # four list requests a second, two of them from the API server's cache
 
 
 def gpu_patch(node: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,8 +75,46 @@ def is_released(volume: dict[str, Any], claims: set[str]) -> bool:
     return phase in {"Released", "Failed"} or (phase in {"Available", "Pending"} and uid not in claims)
 
 
-def one_pass(api: Api, root: Path) -> None:
-    """Look at nodes, claims and volumes once, and put right what is not."""
+def targets(pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Target groups of the pods that are annotated for scraping and have an address, in order of namespace and name."""
+    groups = []
+    for pod in pods:
+        meta, status = pod["metadata"], pod.get("status", {})
+        annotations, address = meta.get("annotations", {}), status.get("podIP")
+        if annotations.get(SCRAPE) != "true" or not address:
+            continue
+        labels = {
+            "__meta_kubernetes_namespace": meta["namespace"],
+            "__meta_kubernetes_pod_name": meta["name"],
+            "__meta_kubernetes_pod_ip": address,
+            "__meta_kubernetes_pod_phase": status.get("phase", "Unknown"),
+            "__meta_kubernetes_pod_node_name": pod["spec"].get("nodeName", ""),
+            **{f"__meta_kubernetes_pod_annotation_{label_name(k)}": v for k, v in annotations.items() if k.startswith("prometheus.io/")},
+            **{f"__meta_kubernetes_pod_label_{label_name(k)}": v for k, v in meta.get("labels", {}).items()},
+        }
+        groups.append({"targets": [address], "labels": labels})
+    return sorted(groups, key=lambda group: (group["labels"]["__meta_kubernetes_namespace"], group["labels"]["__meta_kubernetes_pod_name"]))
+
+
+def label_name(key: str) -> str:
+    """A Kubernetes key as Prometheus writes it: what is no letter, digit or underscore becomes an underscore."""
+    return re.sub(r"[^a-zA-Z0-9_]", "_", key)
+
+
+def write_targets(file: Path, groups: list[dict[str, Any]]) -> None:
+    """Write the targets by rename, if they changed: Prometheus reads the file the moment it is replaced."""
+    text = json.dumps(groups, indent=1)
+    if file.exists() and file.read_text() == text:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(file)
+
+
+def one_pass(api: Api, root: Path, targets_file: Path) -> None:
+    """Look at nodes, pods, claims and volumes once, and put right what is not."""
+    write_targets(targets_file, targets(api.get("/api/v1/pods?resourceVersion=0")["items"]))
     for node in api.get("/api/v1/nodes?resourceVersion=0")["items"]:
         patch = gpu_patch(node)
         if patch:
@@ -105,11 +149,11 @@ def _provision(api: Api, volume: dict[str, Any]) -> None:
 
 def main() -> None:
     """Keep going through restarts of the API server, until killed."""
-    kubeconfig, root = Path(sys.argv[1]), Path(sys.argv[2])
+    kubeconfig, root, targets_file = (Path(word) for word in sys.argv[1:4])
     api = Api(kubeconfig, CONTEXT)
     while True:
         try:
-            one_pass(api, root)
+            one_pass(api, root, targets_file)
         except ApiError as error:
             print(error, flush=True)
         time.sleep(PERIOD_SECONDS)  # noqa: TID251 - the period of the loop; there is nothing to wait for

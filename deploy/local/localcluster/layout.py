@@ -55,6 +55,11 @@ class Layout:
         """Wrappers that must be on the PATH of kubelets and kube-proxy."""
         return self.settings.run / "bin"
 
+    @property
+    def scrape_targets(self) -> Path:
+        """The file that the keeper writes and Prometheus reads; it has a directory of its own, which the pod mounts."""
+        return self.settings.run / "discovery" / "pods.json"
+
     def node_dir(self, node: str) -> Path:
         """State of one node: containerd's and the kubelet's roots."""
         return self.settings.run / node
@@ -124,7 +129,7 @@ class Layout:
             "kube-scheduler": lambda: configs.scheduler(self.user_config("scheduler")),
             "coredns": lambda: ["-conf", str(run / "Corefile")],
             "kube-proxy": lambda: [f"--config={run / 'kube-proxy.json'}"],
-            "keeper": lambda: ["-m", "localcluster.keeper", str(self.user_config("keeper")), str(run / "volumes")],
+            "keeper": lambda: ["-m", "localcluster.keeper", str(self.user_config("keeper")), str(run / "volumes"), str(self.scrape_targets)],
         }[name]()
         if name == "keeper":
             return Command([sys.executable, *argv], {"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"})

@@ -61,7 +61,7 @@ def ensure(cluster: Cluster) -> None:
     deployment = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
-        cluster.api.apply_file(MANIFEST, IMAGE=name)
+        cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
 
         def available() -> bool:
             found = cluster.api.get(deployment)
