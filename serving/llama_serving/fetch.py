@@ -77,8 +77,8 @@ class _PassingError(Exception):
         self.retry_after = retry_after
 
 
-class _StoppedError(Exception):
-    """Another file failed for good."""
+class FetchStopped(Exception):
+    """The download was told to stop. What is there stays, and the next one goes on from it."""
 
 
 def fetch(
@@ -89,21 +89,23 @@ def fetch(
     *,
     policy: RetryPolicy | None = None,
     workers: int = 8,
+    stop: threading.Event | None = None,
 ) -> None:
     """Download the model of an `hf://` source into the folder `dest`; returns at once where it is there already.
 
     `on_progress(done_bytes, total_bytes)` is called from this thread, about twice a second, bytes found there included. `HF_ENDPOINT` names
-    another hub. Raises CheckpointError with the reason HubUnauthorized, HubNotFound, HubRateLimited, HubUnreachable, ModelNotFound (no
+    another hub. Setting `stop` ends the download within a second with FetchStopped: a thread cannot be ended otherwise, and a process waits
+    for its threads. Raises CheckpointError with the reason HubUnauthorized, HubNotFound, HubRateLimited, HubUnreachable, ModelNotFound (no
     weights in the repository) or ModelUnreadable (the disk).
     """
     folder = Path(dest)
     if (size := _complete(folder)) is not None:
         on_progress(size, size)
         return
-    hub = _Hub(config, _endpoint(), _clean(token), policy or RetryPolicy())
+    hub = _Hub(config, _endpoint(), _clean(token), policy or RetryPolicy(), stop or threading.Event())
     try:
         commit, files = hub.listing()
-        with _alone(folder, lambda: on_progress(_present(folder, files), sum(file.size for file in files))):
+        with _alone(folder, hub.stop, lambda: on_progress(_present(folder, files), sum(file.size for file in files))):
             if (size := _complete(folder)) is None:
                 _prepare(folder, commit, files)
                 _check_room(folder, files)
@@ -136,14 +138,14 @@ def _clean(token: str | None) -> str | None:
 class _Hub:
     """One repository of the hub, over one connection pool."""
 
-    def __init__(self, config: ServingConfig, endpoint: str, token: str | None, policy: RetryPolicy) -> None:
+    def __init__(self, config: ServingConfig, endpoint: str, token: str | None, policy: RetryPolicy, stop: threading.Event) -> None:
         url = urlsplit(config.source)
         self.repo = (url.netloc + url.path).strip("/")
         self.revision = config.model_revision or "main"
         self.endpoint = endpoint
         self.policy = policy
         self._token = token
-        self._stop = threading.Event()
+        self.stop = stop
         headers = {"User-Agent": "llama-operator", "Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {token}"} if token else {})
         timeout = httpx.Timeout(policy.read_timeout, connect=min(10.0, policy.read_timeout), pool=None)
         self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=True)
@@ -151,10 +153,6 @@ class _Hub:
     def close(self) -> None:
         """Let the connections go."""
         self._client.close()
-
-    def stop(self) -> None:
-        """Let every download end at its next chunk or pause."""
-        self._stop.set()
 
     def listing(self) -> tuple[str, list[RemoteFile]]:
         """The commit that the revision names, and its files that are wanted."""
@@ -186,13 +184,13 @@ class _Hub:
             failures, most = (1, now) if now > most else (failures + 1, most)
             if failures >= self.policy.attempts:
                 raise passing.cause
-            if self._stop.wait(self.policy.pause(failures, passing.retry_after)):
-                raise _StoppedError
+            if self.stop.wait(self.policy.pause(failures, passing.retry_after)):
+                raise FetchStopped
 
     def _listing_once(self, url: str) -> tuple[str, list[RemoteFile]]:
         with self._client.stream("GET", url) as response:
             self._check(response)
-            body = b""
+            body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
                 if len(body) > LISTING_LIMIT:
@@ -227,8 +225,8 @@ class _Hub:
                 raise self._strange(f"Content-Range {response.headers.get('Content-Range')!r} to a request from byte {have}")
             with part.open("ab" if resumed else "wb") as out:
                 for chunk in response.iter_raw():  # as they come: bytes gathered into larger chunks would be lost by a cut
-                    if self._stop.is_set():
-                        raise _StoppedError
+                    if self.stop.is_set():
+                        raise FetchStopped
                     out.write(chunk)
                     if out.tell() > size:
                         break  # the size is checked after: a file that is too long starts again
@@ -288,14 +286,14 @@ def _download_all(hub: _Hub, commit: str, files: list[RemoteFile], folder: Path,
                 for future in done:
                     future.result()
         except BaseException:
-            hub.stop()
+            hub.stop.set()  # every other download ends at its next chunk or pause
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return total
 
 
 @contextmanager
-def _alone(folder: Path, tell: Callable[[], None]) -> Iterator[None]:
+def _alone(folder: Path, stop: threading.Event, tell: Callable[[], None]) -> Iterator[None]:
     """Keep other downloads into the folder out: the pods of a gang may share a volume. While another goes on, its progress is told."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as lock:
@@ -305,7 +303,8 @@ def _alone(folder: Path, tell: Callable[[], None]) -> Iterator[None]:
                 break
             except BlockingIOError:
                 tell()
-                threading.Event().wait(POLL_SECONDS)
+                if stop.wait(POLL_SECONDS):
+                    raise FetchStopped from None
             except OSError as error:
                 if error.errno not in {errno.ENOLCK, errno.ENOTSUP}:
                     raise

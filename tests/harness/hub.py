@@ -63,6 +63,10 @@ class Faults:
     damaged: int = 0
     """Large files whose first byte is wrong."""
     bytes_per_second: int | None = None
+    listing: bytes | None = None
+    """The body of every listing."""
+    odd_ranges: bool = False
+    """Answers to a Range say that they begin elsewhere."""
     to_other_host: bool = False
     """Redirect large files to another host, as the real hub does to its content network."""
 
@@ -184,12 +188,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _listing(self, name: str, kind: str, revision: str) -> None:
         repo = self._repo(name, revision)
         if repo is None:
-            return
+            return None
+        if self.hub.faults.listing is not None:
+            return self._send(200, self.hub.faults.listing)
         if kind == "tree":
             body = json.dumps([_tree_entry(file, data) for file, data in repo.files.items()])
         else:
             body = json.dumps({"id": name, "sha": repo.commit, "siblings": [_sibling(file, data) for file, data in repo.files.items()]})
-        self._send(200, body.encode(), {"Content-Type": "application/json"})
+        return self._send(200, body.encode(), {"Content-Type": "application/json"})
 
     def _file(self, name: str, revision: str, file: str, *, from_cdn: bool) -> None:
         repo = self.hub.repos.get(name) if from_cdn else self._repo(name, revision)
@@ -215,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if not wanted or self.hub.faults.ignore_range:
             return self._send(200, data, headers, large=large)
-        start = int(wanted[1])
+        start = int(wanted[1]) - self.hub.faults.odd_ranges
         if start >= len(data):
             return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
         return self._send(206, data[start:], headers | {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, large=large)

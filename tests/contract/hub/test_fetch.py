@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.harness.hub import FakeHub, Faults, Repo
 
 from llama_serving.checkpoint import CheckpointError
 from llama_serving.config import ServingConfig
-from llama_serving.fetch import LOCK, MARKER, PARTIAL_DIR, RetryPolicy, fetch
+from llama_serving.fetch import LISTING_LIMIT, LOCK, MARKER, PARTIAL_DIR, FetchStopped, RetryPolicy, fetch
+from llama_serving.hub_listing import parse_listing
 
 TOKEN = "hf_this-token-must-never-be-told"
 WEIGHTS = hashlib.shake_256(b"weights").digest(3_000_000)
@@ -45,9 +50,15 @@ class Download:
         monkeypatch.setenv("HF_ENDPOINT", self.hub.url)
 
     def run(
-        self, *, token: str | None = None, policy: RetryPolicy = QUICK, source: str = "hf://org/llama", revision: str | None = None
+        self,
+        *,
+        token: str | None = None,
+        policy: RetryPolicy = QUICK,
+        source: str = "hf://org/llama",
+        revision: str | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
-        fetch(config(source, revision), str(self.dest), token, lambda done, total: self.progress.append((done, total)), policy=policy)
+        fetch(config(source, revision), str(self.dest), token, lambda *told: self.progress.append(told), policy=policy, stop=stop)
 
     def refused(self, **options: str | None) -> CheckpointError:
         with pytest.raises(CheckpointError) as error:
@@ -289,3 +300,90 @@ def test_two_downloads_into_one_folder_both_end_well(download: Download) -> None
         thread.join(timeout=60)
     assert not errors
     assert (download.dest / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_download_stops_when_told_and_keeps_what_it_has(download: Download) -> None:
+    download.hub.faults.bytes_per_second = 1_000_000
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    started = time.monotonic()
+    with pytest.raises(FetchStopped):
+        download.run(stop=stop)
+    assert time.monotonic() - started < 2.5
+    assert any(path.stat().st_size for path in (download.dest / PARTIAL_DIR).glob("model.safetensors.*"))
+
+
+def test_a_download_that_waits_for_another_tells_its_progress_and_stops_when_told(download: Download) -> None:
+    download.dest.mkdir(parents=True)
+    stop = threading.Event()
+    with (download.dest / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Timer(0.2, stop.set).start()
+        with pytest.raises(FetchStopped):
+            download.run(stop=stop)
+    assert download.progress[0][0] == 0 < download.progress[0][1]
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"<html>welcome to the hotel's network</html>",
+        b"[]",
+        b"[" * 100_000,
+        b'{"sha": "0123456789"}',
+        b'{"siblings": []}',
+        b'{"sha": "../../etc", "siblings": []}',
+        b'{"sha": "0123456789", "siblings": [{"rfilename": "config.json"}]}',
+        b" " * (LISTING_LIMIT + 1),
+    ],
+    ids=["a page", "a list", "deep", "no files", "no commit", "odd commit", "no size", "huge"],
+)
+def test_what_is_no_hub_is_named_so(download: Download, listing: bytes) -> None:
+    download.hub.faults.listing = listing
+    error = download.refused()
+    assert (error.reason, error.retryable) == ("HubUnreachable", True)
+    assert "does not answer as a hub does" in error.message
+    assert "Check HF_ENDPOINT" in error.message
+
+
+def test_an_answer_from_another_place_of_the_file_is_not_appended(download: Download) -> None:
+    download.hub.faults.cuts, download.hub.faults.cut_after, download.hub.faults.odd_ranges = 1, 1_000_000, True
+    assert "Content-Range" in download.refused().message
+
+
+def test_a_partial_file_that_is_too_long_starts_again(download: Download) -> None:
+    (download.dest / PARTIAL_DIR).mkdir(parents=True)
+    digest = hashlib.sha256(WEIGHTS).hexdigest()[:16]
+    (download.dest / PARTIAL_DIR / f"model.safetensors.{digest}").write_bytes(WEIGHTS + b"x")
+    download.run()
+    assert (download.dest / "model.safetensors").read_bytes() == WEIGHTS
+    assert download.hub.bodies("model.safetensors")[0].range is None
+
+
+def test_a_file_that_is_longer_than_listed_is_not_taken(download: Download) -> None:
+    listing = {"sha": download.repo.commit, "siblings": [{"rfilename": "model.safetensors", "size": 1000}]}
+    download.hub.faults.listing = json.dumps(listing).encode()
+    assert "of 1000 bytes" in download.refused().message
+
+
+names = st.text(max_size=12) | st.sampled_from(
+    ["config.json", "../config.json", "a/b.json", "model.safetensors", "consolidated.00.safetensors"]
+)
+entries = st.fixed_dictionaries(
+    {},
+    optional={
+        "rfilename": names | st.integers(),
+        "size": st.integers() | st.text(),
+        "lfs": st.none() | st.dictionaries(st.just("sha256"), st.text()),
+    },
+)
+
+
+@given(st.lists(entries | st.integers(), max_size=5))
+def test_any_listing_gives_plain_names_or_a_value_error(siblings: list[Any]) -> None:
+    try:
+        _, files = parse_listing({"sha": "0123456789", "siblings": siblings})
+    except ValueError:
+        return
+    assert all("/" not in file.name and not file.name.startswith(".") and file.size >= 0 for file in files)
+    assert not any(file.name.startswith("consolidated") for file in files)

@@ -74,6 +74,21 @@ def test_names_are_accepted_as_dns_labels_are(name: str) -> None:
     assert ("metadata.name" in refused) != sound
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "allowed"),
+    [
+        (("spec", "image"), "", "a text of at least 1 characters"),
+        (("spec", "image"), "x" * 2000, "a text of at most 1024 characters"),
+        (("spec", "engine"), {"args": {f"a{number}": 1 for number in range(300)}}, "at most 256 entries"),
+        (("spec", "autoscaling", "maxReplicas"), 2000, "at most 1000"),
+        (("spec", "podTemplate"), [], "an object"),
+        (("spec", "podTemplate"), {"metadata": {"labels": {"x" * 400: "v"}}}, "a text of at most 317 characters"),
+    ],
+)
+def test_bounds_are_told_in_words(path: tuple[str, ...], value: Any, allowed: str) -> None:
+    assert allowed in {problem.allowed for problem in validate(replaced(SOUND, path, value))}
+
+
 def test_every_problem_is_told_at_once() -> None:
     obj = replaced(SOUND, ("spec", "replicas"), -1)
     obj["spec"]["modle"] = {}
