@@ -20,7 +20,6 @@ from typing import Any
 
 from .errors import AddressInUse, LocalClusterError
 
-HOST_LINK = "llama-local0"
 NODES = ("node-a", "node-b")
 API_PORT = 6443
 
@@ -55,11 +54,14 @@ def plan(whole: str) -> Addresses:
 
     Raises:
         LocalClusterError: not an IPv4 /16, or not a private one.
+
     """
     try:
         net = ipaddress.IPv4Network(whole)
     except ValueError as error:
-        raise LocalClusterError(f"LLAMA_LOCAL_RANGE: {whole!r} is not an IPv4 range ({error}). Give a private /16, for example 10.213.0.0/16") from error
+        raise LocalClusterError(
+            f"LLAMA_LOCAL_RANGE: {whole!r} is not an IPv4 range ({error}). Give a private /16, for example 10.213.0.0/16"
+        ) from error
     if net.prefixlen != 16 or not net.is_private:
         raise LocalClusterError(f"LLAMA_LOCAL_RANGE: {whole} is not a private /16. Give one, for example 10.213.0.0/16")
 
@@ -79,14 +81,15 @@ def plan(whole: str) -> Addresses:
     )
 
 
-def check_free(whole: str, routes: list[dict[str, Any]], links: list[str]) -> None:
+def check_free(whole: str, link: str, routes: list[dict[str, Any]], links: list[str]) -> None:
     """Compare with the host's IPv4 routes (`ip -j -4 route show table all`) and link names.
 
     Raises:
         AddressInUse: a route overlaps the range, or a link of the wanted name exists. The message names it.
+
     """
-    if HOST_LINK in links:
-        raise AddressInUse(f"the host has a link {HOST_LINK} already, and no cluster of ours runs. Remove it: ip link del {HOST_LINK}")
+    if link in links:
+        raise AddressInUse(f"the host has a link {link} already, and no cluster of ours runs. Remove it: ip link del {link}")
     net = ipaddress.ip_network(whole)
     for route in routes:
         dst = str(route.get("dst", "default"))

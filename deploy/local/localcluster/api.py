@@ -1,4 +1,4 @@
-"""A small client of the API server: JSON over HTTPS with a client certificate or token from a kubeconfig. Standard library and PyYAML only."""
+"""A small client of the API server: JSON over HTTPS, with a client certificate or token from a kubeconfig. No Kubernetes library."""
 
 from __future__ import annotations
 
@@ -17,8 +17,22 @@ from .errors import ForeignCluster, LocalClusterError
 
 MANAGER = "llama-local"
 # kind -> plural, where adding an "s" to the lower-cased kind is wrong
-IRREGULAR = {"NetworkPolicy": "networkpolicies", "StorageClass": "storageclasses", "Ingress": "ingresses", "PriorityClass": "priorityclasses"}
-CLUSTER_SCOPED = {"Namespace", "Node", "PersistentVolume", "ClusterRole", "ClusterRoleBinding", "StorageClass", "CustomResourceDefinition", "PriorityClass"}
+IRREGULAR = {
+    "NetworkPolicy": "networkpolicies",
+    "StorageClass": "storageclasses",
+    "Ingress": "ingresses",
+    "PriorityClass": "priorityclasses",
+}
+CLUSTER_SCOPED = {
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "StorageClass",
+    "CustomResourceDefinition",
+    "PriorityClass",
+}
 
 
 class ApiError(LocalClusterError):
@@ -46,13 +60,16 @@ class Api:
 
         Raises:
             ForeignCluster: it has no context of that name.
+
         """
         config = yaml.safe_load(kubeconfig.read_text())
         contexts = {entry["name"]: entry["context"] for entry in config.get("contexts") or []}
         if context not in contexts:
             raise ForeignCluster(f"{kubeconfig} has no context {context!r}; it has {', '.join(sorted(contexts)) or 'none'}")
         cluster = next(entry["cluster"] for entry in config["clusters"] if entry["name"] == contexts[context]["cluster"])
-        user = next((entry["user"] for entry in config.get("users") or [] if entry["name"] == contexts[context]["user"]), {})
+        user: dict[str, Any] = next(
+            (entry["user"] for entry in config.get("users") or [] if entry["name"] == contexts[context]["user"]), {}
+        )
         self.server = str(cluster["server"])
         self._headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._tls = _tls_context(cluster, user, kubeconfig.parent)
@@ -62,6 +79,7 @@ class Api:
 
         Raises:
             ApiError: status 400 or above, or no connection.
+
         """
         where = urlsplit(self.server)
         port = where.port or 443

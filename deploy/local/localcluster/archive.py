@@ -19,7 +19,10 @@ EPOCH = "1970-01-01T00:00:00Z"
 def layer(
     files: Mapping[str, tuple[bytes, int]], *, directories: Mapping[str, int] | None = None, links: Mapping[str, str] | None = None
 ) -> bytes:
-    """One uncompressed layer. `files`: path to (content, mode); `directories`: path to mode; `links`: path to target. The same input gives the same bytes."""
+    """One uncompressed layer; the same input gives the same bytes.
+
+    `files`: path to (content, mode); `directories`: path to mode; `links`: path to target.
+    """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for path, mode in sorted((directories or {}).items()):
@@ -37,7 +40,9 @@ def layer(
     return buffer.getvalue()
 
 
-def write(archive: Path, tag: str, content: bytes, *, entrypoint: Sequence[str] = (), env: Mapping[str, str] | None = None, user: str = "") -> None:
+def write(
+    archive: Path, tag: str, content: bytes, *, entrypoint: Sequence[str] = (), env: Mapping[str, str] | None = None, user: str = ""
+) -> None:
     """Write a docker-archive that holds one image of one layer, by rename."""
     digest = hashlib.sha256(content).hexdigest()
     config: dict[str, Any] = {
@@ -64,7 +69,7 @@ def write(archive: Path, tag: str, content: bytes, *, entrypoint: Sequence[str] 
 def image_tags(archive: Path) -> list[str]:
     """The tags in a docker-archive (plain or gzipped)."""
     opener = gzip.open if archive.suffix == ".gz" else open
-    with opener(archive, "rb") as stream, tarfile.open(fileobj=stream) as tar:  # type: ignore[arg-type]
+    with opener(archive, "rb") as stream, tarfile.open(fileobj=stream) as tar:
         member = tar.extractfile("manifest.json")
         if member is None:
             return []

@@ -47,6 +47,7 @@ class Box:
 
         Raises:
             NotReady: it did not answer within 20 s; its log says why.
+
         """
         if self.pid is None:
             log = self.run_dir / "logs" / "box.log"
@@ -55,7 +56,9 @@ class Box:
             # setsid --fork: the box must not be a child of the command that started it.
             argv = ["setsid", "--fork", "unshare", "--pid", "--mount", "--net", "--fork", "--"]
             with log.open("ab") as sink:
-                subprocess.run([*argv, *init_argv(self.run_dir)], env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=True, cwd="/")
+                subprocess.run(
+                    [*argv, *init_argv(self.run_dir)], env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, check=True, cwd="/"
+                )
         wait_for("the box answers", self._answers, seconds=20, hint=f"See {self.run_dir}/logs/box.log")
 
     def processes(self) -> dict[str, dict[str, Any]]:
@@ -93,6 +96,7 @@ class Box:
 
         Raises:
             LocalClusterError: the box does not run, or the command failed.
+
         """
         pid = self.pid
         if pid is None:
@@ -109,17 +113,20 @@ class Box:
     def _answers(self) -> bool:
         try:
             return "processes" in self._ask({"op": "list"})
-        except (OSError, LocalClusterError):
+        except LocalClusterError:
             return False
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(10)
-            client.connect(str(self.run_dir / SOCKET))
-            with client.makefile("rwb") as stream:
-                stream.write(json.dumps(request).encode() + b"\n")
-                stream.flush()
-                line = stream.readline()
+        try:
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(self.run_dir / SOCKET))
+                with client.makefile("rwb") as stream:
+                    stream.write(json.dumps(request).encode() + b"\n")
+                    stream.flush()
+                    line = stream.readline()
+        except OSError as error:
+            raise LocalClusterError(f"the local cluster does not answer ({error}). Start it: python -m localcluster up") from error
         answer: dict[str, Any] = json.loads(line) if line else {"error": "no answer"}
         if "error" in answer:
             raise LocalClusterError(f"the box says: {answer['error']}")

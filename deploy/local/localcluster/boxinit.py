@@ -115,7 +115,12 @@ class Supervisor:
         with log.open("ab") as sink:
             try:
                 child = subprocess.Popen(
-                    request["argv"], env=request["env"], stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True
+                    request["argv"],
+                    env=request["env"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=sink,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )
             except OSError as error:
                 return {"error": f"{name}: {error}"}
@@ -139,11 +144,11 @@ def serve(run: Path) -> None:
     path.chmod(0o600)
     server.listen(16)
     while True:
-        ready, _, _ = select.select([server, wake], [], [])
+        ready, _, _ = select.select([server.fileno(), wake], [], [])
         if wake in ready:
             os.read(wake, 4096)
         supervisor.reap()
-        if server in ready:
+        if server.fileno() in ready:
             connection, _ = server.accept()
             with connection:
                 _answer(connection, supervisor)

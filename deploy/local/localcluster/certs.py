@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-LIFETIME = datetime.timedelta(days=365)
-SKEW = datetime.timedelta(minutes=5)  # a certificate must be valid on a machine whose clock is set back a little
+LIFETIME = dt.timedelta(days=365)
+SKEW = dt.timedelta(minutes=5)  # a certificate must be valid on a machine whose clock is set back a little
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -45,7 +45,7 @@ class Authority:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         subject = _name("llama-local")
         self._certificate = (
             x509.CertificateBuilder()
@@ -65,7 +65,7 @@ class Authority:
     def issue(self, file: str, common: str, *, organisation: str = "", names: Sequence[str] = ()) -> None:
         """Sign a certificate for `common`, for clients and servers; `names` are DNS names and addresses it serves."""
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
             x509.CertificateBuilder()

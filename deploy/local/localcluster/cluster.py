@@ -72,6 +72,7 @@ class Cluster:
 
         Raises:
             LocalClusterError: it cannot be started; the message says what is missing, in use or broken.
+
         """
         if self.foreign:
             if not self.api.ready():
@@ -159,7 +160,7 @@ class Cluster:
         self.box.end(f"kubelet-{node}", grace=0)
         self.box.end(f"containerd-{node}", grace=0)
         self._kill_shims(node)
-        cgroups.kill_all(node)
+        cgroups.kill_all(self.settings.cgroup, node)
 
     def restore_node(self, node: str) -> None:
         """Start a lost node's containerd and kubelet again and wait until it is Ready with its GPUs."""
@@ -174,6 +175,7 @@ class Cluster:
         Raises:
             ForeignCluster: its nodes cannot be reached from here; the image belongs in a registry.
             LocalClusterError: the file is not there, or containerd refused it.
+
         """
         self._only_local("load_image (push the image to a registry that your cluster pulls from)")
         if not archive.is_file():
@@ -202,7 +204,7 @@ class Cluster:
             layout.write_configs(
                 iptables_mode=nodes.pick_iptables(layout, self.box),
                 snapshotter=self._snapshotter(),
-                cgroup_roots={node: cgroups.make(node) for node in NODES},
+                cgroup_roots={node: cgroups.make(self.settings.cgroup, node) for node in NODES},
             )
         with progress.step("start containerd on two nodes"):
             for node in NODES:
@@ -226,9 +228,9 @@ class Cluster:
         if running:
             with self.progress.step("end the box and everything in it"):
                 self.box.kill()
-        nodes.remove_host_link()
-        cgroups.kill_all()
-        cgroups.remove()
+        nodes.remove_host_link(self.settings.link)
+        cgroups.kill_all(self.settings.cgroup)
+        cgroups.remove(self.settings.cgroup)
         if self.settings.run.exists():
             with self.progress.step("remove the cluster's state"):
                 if self.settings.logs.is_dir():
@@ -254,7 +256,13 @@ class Cluster:
             found = {node["metadata"]["name"]: node for node in self.api.get("/api/v1/nodes")["items"]}
             return all(name in found and node_is_ready(found[name]) for name in names)
 
-        wait_for(f"{' and '.join(names)} ready with GPUs", all_ready, seconds=90, every=0.3, hint=f"See {self.settings.logs}/kubelet-*.log and keeper.log")
+        wait_for(
+            f"{' and '.join(names)} ready with GPUs",
+            all_ready,
+            seconds=90,
+            every=0.3,
+            hint=f"See {self.settings.logs}/kubelet-*.log and keeper.log",
+        )
 
     def _kill_shims(self, node: str) -> None:
         """End the node's containerd-shims (they outlive containerd, on purpose); their command line names the node's socket."""
@@ -269,7 +277,9 @@ class Cluster:
 
     def _only_local(self, what: str) -> None:
         if self.foreign:
-            raise ForeignCluster(f"{what}: only the local cluster has it. Unset LLAMA_KUBECONFIG and LLAMA_CONTEXT to use the local cluster")
+            raise ForeignCluster(
+                f"{what}: only the local cluster has it. Unset LLAMA_KUBECONFIG and LLAMA_CONTEXT to use the local cluster"
+            )
 
     def _check_name(self, name: str) -> None:
         self._only_local(f"process {name}")
@@ -284,7 +294,7 @@ class Cluster:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One `up` or `down` at a time; the lock goes with the process that holds it."""
-        path = self.settings.cache / "run" / "lock"
+        path = self.settings.run.with_name(f"{self.settings.run.name}.lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -306,6 +316,15 @@ def node_is_ready(node: dict[str, Any]) -> bool:
 
 def _need_root(what: str) -> None:
     if os.geteuid() != 0:
-        raise MissingTool(f"root is needed to {what} (namespaces, mounts, cgroups). Run as root, or use a cluster of your own: LLAMA_KUBECONFIG and LLAMA_CONTEXT")
-    for tool, package in (("unshare", "util-linux"), ("nsenter", "util-linux"), ("setsid", "util-linux"), ("mount", "mount"), ("ip", "iproute2")):
+        raise MissingTool(
+            f"root is needed to {what} (namespaces, mounts, cgroups). "
+            "Run as root, or use a cluster of your own: LLAMA_KUBECONFIG and LLAMA_CONTEXT"
+        )
+    for tool, package in (
+        ("unshare", "util-linux"),
+        ("nsenter", "util-linux"),
+        ("setsid", "util-linux"),
+        ("mount", "mount"),
+        ("ip", "iproute2"),
+    ):
         need(tool, f"to {what} (package {package})")

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
@@ -46,16 +47,17 @@ def _programs(cluster: Cluster, _: argparse.Namespace) -> int:
     return 0
 
 
-def _kubectl(cluster: Cluster, arguments: argparse.Namespace) -> int:
+def _kubectl(cluster: Cluster, arguments: argparse.Namespace) -> NoReturn:
     found = programs.ensure(cluster.settings, cluster.progress)
-    words = [word for word in arguments.words if word != "--"] if arguments.words[:1] == ["--"] else arguments.words
-    sys.stdout.flush()
+    words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
     os.execv(found["kubectl"], ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--context", cluster.context, *words])  # noqa: S606 - no shell is meant
-    return 1
 
 
 def _image_build(cluster: Cluster, arguments: argparse.Namespace) -> int:
     images = Images(cluster.settings, cluster.layout.debian, cluster.progress)
+    bare = [word for word in arguments.build_arg if "=" not in word]
+    if bare:
+        raise LocalClusterError(f"--build-arg {bare[0]!r} has no value. Write NAME=VALUE")
     pairs = dict(word.split("=", 1) for word in arguments.build_arg)
     print(images.build_image(arguments.file, arguments.context, arguments.tag, build_args=pairs))
     return 0
@@ -87,7 +89,9 @@ def _model(cluster: Cluster, arguments: argparse.Namespace) -> int:
 
 
 def _pod_template(cluster: Cluster, _: argparse.Namespace) -> int:
-    print(yaml.safe_dump(pod_template.make(serving_env=cluster.settings.serving_env, models=cluster.settings.models), sort_keys=False), end="")
+    print(
+        yaml.safe_dump(pod_template.make(serving_env=cluster.settings.serving_env, models=cluster.settings.models), sort_keys=False), end=""
+    )
     return 0
 
 

@@ -30,6 +30,7 @@ def run(
     Raises:
         MissingTool: there is no such program.
         LocalClusterError: it failed or ran past `seconds`; the message ends with what it printed last.
+
     """
     words = [str(word) for word in argv]
     full = None if env is None else {**os.environ, **env}
@@ -37,7 +38,9 @@ def run(
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
             with log.open("ab") as sink:
-                done = subprocess.run(words, env=full, cwd=cwd, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=seconds, check=False)
+                done = subprocess.run(
+                    words, env=full, cwd=cwd, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=seconds, check=False
+                )
         else:
             done = subprocess.run(words, env=full, cwd=cwd, input=(stdin or "").encode(), capture_output=True, timeout=seconds, check=False)
     except FileNotFoundError as error:
@@ -64,6 +67,7 @@ def need(program: str, why: str) -> str:
 
     Raises:
         MissingTool: it is not on PATH; the message says what it is for.
+
     """
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin:/usr/local/sbin")
     if found is None:

@@ -41,12 +41,20 @@ def kubeconfig(pki: Path, user: str, server: str) -> str:
 
 def audit_policy() -> str:
     """Who asked what, once per request, without bodies."""
-    return json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]})
+    return json.dumps(
+        {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": [{"level": "Metadata"}]}
+    )
 
 
 def etcd(data: Path) -> list[str]:
     """Arguments of etcd. It does not wait for the disk: a cluster that a crash of the machine takes away is made anew."""
-    return [f"--data-dir={data}", "--unsafe-no-fsync", f"--listen-client-urls={ETCD_URL}", f"--advertise-client-urls={ETCD_URL}", "--log-level=warn"]
+    return [
+        f"--data-dir={data}",
+        "--unsafe-no-fsync",
+        f"--listen-client-urls={ETCD_URL}",
+        f"--advertise-client-urls={ETCD_URL}",
+        "--log-level=warn",
+    ]
 
 
 def apiserver(addresses: Addresses, pki: Path, audit_policy_file: Path, audit_log: Path) -> list[str]:
@@ -80,7 +88,7 @@ def apiserver(addresses: Addresses, pki: Path, audit_policy_file: Path, audit_lo
 
 
 def controller_manager(addresses: Addresses, pki: Path, config: Path) -> list[str]:
-    """Arguments of the controller manager. A lost node's pods are evicted after 20 s (40 + 300 s are Kubernetes' defaults): tests wait for it."""
+    """Arguments of the controller manager. A lost node is NotReady after 20 s (Kubernetes' default is 50 s): tests wait for it."""
     return [
         f"--kubeconfig={config}",
         "--bind-address=127.0.0.1",
@@ -111,7 +119,7 @@ def kube_proxy_config(addresses: Addresses, config: Path, node: str) -> str:
             "mode": "iptables",
             "clusterCIDR": addresses.pods,
             "hostnameOverride": node,
-            "bindAddress": "0.0.0.0",  # noqa: S104 - the box's own network namespace; health checks of Services listen there
+            "bindAddress": "0.0.0.0",
             "metricsBindAddress": "127.0.0.1:10249",
             "conntrack": {"maxPerCore": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
             # Endpoints reach the rules within this; the default of 1 s is meant for large clusters.

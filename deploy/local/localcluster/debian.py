@@ -132,6 +132,7 @@ def ensure(settings: Settings, progress: Progress) -> DebianPrograms:
     Raises:
         MissingTool: a program is missing and there is no apt-get or dpkg to fetch it with.
         LocalClusterError: a download failed.
+
     """
     base = settings.programs / "debian"
     root, bin_dir = base / "root", base / "bin"
@@ -153,7 +154,8 @@ def _need_debian(wanted: list[str]) -> None:
     if lacking:
         raise MissingTool(
             f"{' and '.join(lacking)} not found: the local cluster takes {', '.join(wanted)} from Debian's or Ubuntu's packages. "
-            "Run it on a Debian or Ubuntu machine (a container with --privileged will do), or use a cluster of your own with LLAMA_KUBECONFIG and LLAMA_CONTEXT"
+            "Run it on a Debian or Ubuntu machine (a container with --privileged will do), or "
+            "use a cluster of your own with LLAMA_KUBECONFIG and LLAMA_CONTEXT"
         )
 
 
@@ -169,7 +171,9 @@ def _unpack(base: Path, packages: list[str]) -> None:
     while names := sorted(set(_missing_under(root)) - fetched):
         unknown = [name for name in names if name not in LIBRARIES]
         if unknown:
-            raise LocalClusterError(f"shared libraries {', '.join(unknown)} are missing and no package is known for them. Install them, or report this")
+            raise LocalClusterError(
+                f"shared libraries {', '.join(unknown)} are missing and no package is known for them. Install them, or report this"
+            )
         fetched.update(names)
         for deb in apt.download(sorted({LIBRARIES[name] for name in names})):
             commands.run(["dpkg", "-x", deb, root])
@@ -190,7 +194,9 @@ def _wrap(root: Path, bin_dir: Path, names: list[str]) -> None:
     for name in names:
         program = root / UNPACKED[name][1]
         if not program.is_file():
-            raise LocalClusterError(f"the Debian package {UNPACKED[name][0]} of this machine has no {UNPACKED[name][1]}. Install {name} so that it is on PATH")
+            raise LocalClusterError(
+                f"the Debian package {UNPACKED[name][0]} of this machine has no {UNPACKED[name][1]}. Install {name} so that it is on PATH"
+            )
         script = bin_dir / name
         script.write_text(wrapper(program, root, extra=_environment(name, root)))
         script.chmod(0o755)

@@ -1,8 +1,8 @@
 """Images without Docker and without a registry: a Debian base made by debootstrap, Dockerfiles built by buildah, everything in the cache.
 
-    base_image()     -> localhost/llama-local/base:KEY      Debian with Python, kept in buildah's storage
-    build_image(…)   -> a docker-archive, which `Cluster.load_image` puts into both nodes
-    serve_base(…)    -> llama-local/serve-base:KEY          almost nothing: the pod mounts the machine's /usr and the serving environment
+base_image()     -> localhost/llama-local/base:KEY      Debian with Python, kept in buildah's storage
+build_image(…)   -> a docker-archive, which `Cluster.load_image` puts into both nodes
+serve_base(…)    -> llama-local/serve-base:KEY          almost nothing: the pod mounts the machine's /usr and the serving environment
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ HOST_CERTIFICATES = Path("/etc/ssl/certs")
 BUNDLE = HOST_CERTIFICATES / "ca-certificates.crt"
 BUILD_SECONDS = 1800.0
 # Files that a package manager in the image needs, and that name the installation rather than the machine.
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nllama:x:1000:1000:llama:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
+USERS = "root:x:0:0:root:/root:/bin/sh\nllama:x:1000:1000:llama:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
 GROUP = "root:x:0:\nllama:x:1000:\nnogroup:x:65534:\n"
 SERVE_BASE_NAME = "docker.io/llama-local/serve-base"
 
@@ -54,6 +54,7 @@ class Images:
         Raises:
             MissingTool: a tool that debootstrap needs is missing.
             LocalClusterError: debootstrap or buildah failed.
+
         """
         mirror = debian_mirror(apt_targets())
         key = content_key("base-1", SUITE, *BASE_PACKAGES)
@@ -62,12 +63,21 @@ class Images:
             return name
         for tool in ("perl", "wget", "gpgv"):
             if shutil.which(tool) is None:
-                raise MissingTool(f"{tool} is not on PATH: debootstrap needs it to make the images' base. Install it (apt-get install {tool})")
+                raise MissingTool(
+                    f"{tool} is not on PATH: debootstrap needs it to make the images' base. Install it (apt-get install {tool})"
+                )
         self._home.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self._home, prefix=".base-") as scratch:
             root = Path(scratch) / "root"
             with self._progress.step(f"make the images' base: Debian {SUITE} with {', '.join(BASE_PACKAGES)}"):
-                argv: list[str | Path] = [self._debian["debootstrap"], "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", SUITE, root, mirror]
+                argv: list[str | Path] = [
+                    self._debian["debootstrap"],
+                    "--variant=minbase",
+                    f"--include={','.join(BASE_PACKAGES)}",
+                    SUITE,
+                    root,
+                    mirror,
+                ]
                 commands.run(self._private([*argv]), seconds=BUILD_SECONDS, log=self._home / "debootstrap.log")
                 for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
                     shutil.rmtree(root / waste, ignore_errors=True)  # already absent is as good
@@ -86,6 +96,7 @@ class Images:
 
         Raises:
             LocalClusterError: a file is missing, or the build failed; the message ends with buildah's last words.
+
         """
         if not dockerfile.is_file():
             raise LocalClusterError(f"there is no Dockerfile {dockerfile}")
@@ -93,7 +104,19 @@ class Images:
         target = self._home / f"{tag.replace('/', '_').replace(':', '_')}.tar"
         args = {"BASE": base, **(build_args or {})}
         with tempfile.TemporaryDirectory(dir=self._home, prefix=".build-") as scratch, self._progress.step(f"build {tag}"):
-            words = ["bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never", "--tag", tag, "--file", str(dockerfile)]
+            words = [
+                "bud",
+                "--layers",
+                "--isolation",
+                "chroot",
+                "--network",
+                "host",
+                "--pull-never",
+                "--tag",
+                tag,
+                "--file",
+                str(dockerfile),
+            ]
             words += [word for name, value in args.items() for word in ("--build-arg", f"{name}={value}")]
             words += [word for mount in self._mounts(Path(scratch)) for word in ("--volume", mount)]
             log = self._home / f"{target.stem}.log"
@@ -110,7 +133,7 @@ class Images:
         busybox = (self._debian.root / "bin/busybox").read_bytes()
         files = {
             "bin/busybox": (busybox, 0o755),
-            "etc/passwd": (PASSWD.encode(), 0o644),
+            "etc/passwd": (USERS.encode(), 0o644),
             "etc/group": (GROUP.encode(), 0o644),
             "etc/nsswitch.conf": (b"passwd: files\ngroup: files\nhosts: files dns\n", 0o644),
         }
@@ -152,7 +175,9 @@ class Images:
         options = ["--root", str(self._home / "storage"), "--runroot", str(self._home / "storage-run")]
         verb, rest = words[0], words[1:]
         signed = ["--signature-policy", str(policy)] if verb in {"bud", "push", "commit", "from"} else []
-        return commands.run(self._private([self._debian["buildah"], *options, verb, *signed, *rest]), env=env, seconds=BUILD_SECONDS, log=log)
+        return commands.run(
+            self._private([self._debian["buildah"], *options, verb, *signed, *rest]), env=env, seconds=BUILD_SECONDS, log=log
+        )
 
     def _private(self, argv: list[str | Path]) -> list[str | Path]:
         """Run in a mount namespace of its own: buildah and debootstrap leave nothing in /var/lib.

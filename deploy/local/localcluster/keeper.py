@@ -2,11 +2,11 @@
 
 GPUs: `nvidia.com/gpu: 8` is patched into each node's status. A kubelet that registers anew sets it to 0, so it is looked at every second.
 
-Volumes: a pending claim of the class `local-path` gets a directory (mode 0777: pods run as any user) and a PersistentVolume bound to it; a released volume is
-deleted with its directory. The controller manager's own host-path provisioner makes directories that only root can write.
+Volumes: a pending claim of the class `local-path` gets a directory (mode 0777: pods run as any user) and a PersistentVolume bound to
+it; a released volume is deleted with its directory. The controller manager's own host-path provisioner makes directories that only root can write.
 
-Scrape targets: Debian builds Prometheus without its Kubernetes discovery. The keeper writes the pods that ask to be scraped into a file for
-`file_sd_configs`, with the meta labels that `kubernetes_sd_configs` (role pod) would give, so that the relabelling is the usual one.
+Scrape targets: Debian builds Prometheus without its Kubernetes discovery. The keeper writes the pods that ask to be scraped into a file
+for `file_sd_configs`, with the meta labels that `kubernetes_sd_configs` (role pod) would give, so that the relabelling is the usual one.
 
 Run in the box: `python -m localcluster.keeper KUBECONFIG VOLUMES_DIR TARGETS_FILE`.
 """
@@ -61,7 +61,13 @@ def volume_for(claim: dict[str, Any], root: Path) -> dict[str, Any] | None:
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": CLASS,
             "volumeMode": "Filesystem",
-            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": meta["namespace"],
+                "name": meta["name"],
+                "uid": meta["uid"],
+            },
             "hostPath": {"path": str(root / name), "type": "Directory"},
         },
     }
@@ -141,7 +147,10 @@ def _provision(api: Api, volume: dict[str, Any]) -> None:
     directory.chmod(0o777)  # mkdir's mode is cut by the umask
     try:
         api.request("POST", "/api/v1/persistentvolumes", volume)
-        print(f"volume {volume['metadata']['name']} for {volume['spec']['claimRef']['namespace']}/{volume['spec']['claimRef']['name']}", flush=True)
+        print(
+            f"volume {volume['metadata']['name']} for {volume['spec']['claimRef']['namespace']}/{volume['spec']['claimRef']['name']}",
+            flush=True,
+        )
     except ApiError as error:
         if error.code != 409:  # made a pass ago, not bound yet
             raise

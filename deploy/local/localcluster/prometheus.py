@@ -32,6 +32,7 @@ def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
 
     Raises:
         LocalClusterError: a library is missing on this machine.
+
     """
     program = debian.root / "usr/bin/prometheus"
     listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, timeout=30, check=True).stdout
@@ -56,6 +57,7 @@ def ensure(cluster: Cluster) -> None:
 
     Raises:
         NotReady: it is not available after 90 s.
+
     """
     target, name = image(cluster.settings, cluster.layout.debian)
     deployment = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
@@ -66,6 +68,9 @@ def ensure(cluster: Cluster) -> None:
         def available() -> bool:
             found = cluster.api.get(deployment)
             status = found.get("status", {})
-            return status.get("observedGeneration") == found["metadata"]["generation"] and status.get("availableReplicas", 0) >= 1
+            current: bool = status.get("observedGeneration") == found["metadata"]["generation"]
+            return current and int(status.get("availableReplicas", 0)) >= 1
 
-        wait_for("Prometheus is available", available, seconds=90, every=0.3, hint="See: localcluster kubectl -- -n monitoring describe pods")
+        wait_for(
+            "Prometheus is available", available, seconds=90, every=0.3, hint="See: localcluster kubectl -- -n monitoring describe pods"
+        )

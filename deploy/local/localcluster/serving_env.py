@@ -31,10 +31,13 @@ def find_uv() -> str:
 
     Raises:
         MissingTool: it is in none of them.
+
     """
     found = os.environ.get("UV") or shutil.which("uv")
     if not found:
-        raise MissingTool("uv is not on PATH: it makes the Python environments. Install it (https://docs.astral.sh/uv) or set UV to its path")
+        raise MissingTool(
+            "uv is not on PATH: it makes the Python environments. Install it (https://docs.astral.sh/uv) or set UV to its path"
+        )
     return found
 
 
@@ -44,10 +47,13 @@ def ensure(settings: Settings, progress: Progress) -> Path:
     Raises:
         MissingTool: no uv, or no /usr/bin/python3.
         LocalClusterError: the packages cannot be had.
+
     """
     uv = find_uv()
     if not PYTHON.exists():
-        raise MissingTool(f"{PYTHON} does not exist: the serving environment is made with the machine's Python. Install python3 (3.11 to 3.13)")
+        raise MissingTool(
+            f"{PYTHON} does not exist: the serving environment is made with the machine's Python. Install python3 (3.11 to 3.13)"
+        )
     locked = commands.run([uv, "export", "--frozen", "--only-group", GROUP, "--no-header"], cwd=PROJECT_ROOT)
     want = stamp(locked, str(PYTHON.resolve()))
     path = settings.serving_env

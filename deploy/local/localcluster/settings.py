@@ -23,21 +23,33 @@ class Settings:
     """The local cluster's place on this machine.
 
     `cache` keeps what is slow to make (programs, images, the Python environment, models) and survives `down`. `run` holds the running
-    cluster and nothing else. `range` is an IPv4 /16 in CIDR notation.
+    cluster and nothing else. `range` is an IPv4 /16 in CIDR notation. `name` (at most 8 letters) tells clusters on one machine apart: tests
+    of starting and stopping use one of their own.
     """
 
     cache: Path
     range: str = DEFAULT_RANGE
+    name: str = "local"
+
+    @property
+    def link(self) -> str:
+        """The host's end of the link to the box."""
+        return f"llama-{self.name}0"
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the cgroup that holds the nodes' ones, in every hierarchy."""
+        return f"llama-{self.name}"
 
     @property
     def run(self) -> Path:
         """State of the running cluster: certificates, etcd's data, containerd's roots, logs. Removed by `down`."""
-        return self.cache / "run" / "cluster"
+        return self.cache / "run" / ("cluster" if self.name == "local" else f"cluster-{self.name}")
 
     @property
     def last_logs(self) -> Path:
         """The logs of the cluster that was stopped last: a failure can be read after `down`."""
-        return self.cache / "run" / "last-logs"
+        return self.run.with_name(f"{self.run.name}-last-logs")
 
     @property
     def logs(self) -> Path:
@@ -93,12 +105,16 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises:
         LocalClusterError: LLAMA_CACHE is not an absolute path, or lies where the box puts directories of its own.
+
     """
     environ = os.environ if environ is None else environ
     cache = default_cache(environ, root=os.geteuid() == 0)
     covered = [path for path in COVERED if cache.is_relative_to(path)]
     if covered:
-        raise LocalClusterError(f"LLAMA_CACHE: {cache} lies under {covered[0]}, which the cluster covers with its own. Choose another, for example /var/cache/llama-operator")
+        raise LocalClusterError(
+            f"LLAMA_CACHE: {cache} lies under {covered[0]}, which the cluster covers with its own. "
+            "Choose another, for example /var/cache/llama-operator"
+        )
     return Settings(cache=cache, range=environ.get("LLAMA_LOCAL_RANGE") or DEFAULT_RANGE)
 
 
@@ -116,13 +132,16 @@ def foreign(environ: Mapping[str, str]) -> Foreign | None:
     Raises:
         ForeignCluster: only one of the two is set, or the file is not there. Both are asked for so that nobody runs a chaos test on the
             cluster that happens to be the current context.
+
     """
     kubeconfig, context = environ.get("LLAMA_KUBECONFIG"), environ.get("LLAMA_CONTEXT")
     if not kubeconfig and not context:
         return None
     if not kubeconfig or not context:
         unset = "LLAMA_CONTEXT" if kubeconfig else "LLAMA_KUBECONFIG"
-        raise ForeignCluster(f"{unset} is not set. Set LLAMA_KUBECONFIG (a file) and LLAMA_CONTEXT (a context in it), or neither for the local cluster")
+        raise ForeignCluster(
+            f"{unset} is not set. Set LLAMA_KUBECONFIG (a file) and LLAMA_CONTEXT (a context in it), or neither for the local cluster"
+        )
     path = Path(kubeconfig)
     if not path.is_file():
         raise ForeignCluster(f"LLAMA_KUBECONFIG: there is no file {kubeconfig}. Give the kubeconfig that holds the context {context}")

@@ -18,6 +18,7 @@ def wait_for(what: str, condition: Callable[[], T | None], *, seconds: float, ev
 
     Raises:
         NotReady: it gave nothing true for `seconds`. The message names what was waited for, and `hint` says where to look.
+
     """
     deadline = time.monotonic() + seconds
     while True:
