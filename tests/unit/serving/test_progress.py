@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from llama_serving import progress
 from llama_serving.status import Progress
 
@@ -34,7 +36,7 @@ def test_no_more_is_told_than_there_is() -> None:
     assert all(step.done <= 100 for step in told)
 
 
-def test_a_run_directory_that_cannot_be_written_does_not_stop_a_load(tmp_path: Path, monkeypatch) -> None:
+def test_a_run_directory_that_cannot_be_written_does_not_stop_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("LLAMA_RUN_DIR", str(blocked))

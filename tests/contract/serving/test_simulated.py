@@ -1,0 +1,182 @@
+"""The simulated engine behind real agents, real Ray Serve and HAProxy: lifecycle, streams, scaling, drain, faults."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import urllib.request
+from typing import Any
+
+import pytest
+
+from bench.endpoint.barehost import PROXIES, BareHost, Pod, call, wait_for
+from tests.contract.serving.conftest import Make, config
+
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(400)]
+MODEL = "llama-3.1-test"
+
+
+def ask(pod: Pod, tokens: int = 5, timeout: float = 60) -> tuple[int, Any]:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "max_tokens": tokens}
+    code, text = call("POST", pod.url("http", "/v1/chat/completions"), body, timeout=timeout)
+    return code, json.loads(text) if code == 200 else text
+
+
+class Stream(threading.Thread):
+    """One stream in the background: how many tokens came, and whether it came to its end."""
+
+    def __init__(self, pod: Pod, tokens: int) -> None:
+        super().__init__(daemon=True)
+        self.url, self.wanted, self.tokens, self.done = pod.url("http", "/v1/completions"), tokens, 0, False
+        self.start()
+
+    def run(self) -> None:
+        body = {"model": MODEL, "prompt": "x", "max_tokens": self.wanted, "stream": True}
+        request = urllib.request.Request(self.url, method="POST", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+        with urllib.request.build_opener(PROXIES).open(request, timeout=120) as answer:
+            for line in answer:
+                self.tokens += b'"text"' in line
+                self.done = self.done or line.startswith(b"data: [DONE]")
+
+
+def series(pod: Pod, name: str) -> dict[str, float]:
+    """The samples of one family on the pod's metrics port that belong to the scaled deployment: labels to value."""
+    text = call("GET", pod.url("metrics", "/metrics"))[1]
+    return {match[1]: float(match[2]) for match in re.finditer(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE) if "LLMRouter" not in match[1]}
+
+
+def in_flight(pod: Pod) -> float | None:
+    found = series(pod, "ray_llama_requests_in_flight")
+    return sum(found.values()) if found else None
+
+
+@pytest.fixture
+def one(pods: Make) -> BareHost:
+    host = pods(config())
+    host.wait_ready()
+    return host
+
+
+def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_it(one: BareHost) -> None:
+    head, replica = one.pods
+    for pod in (head, replica):
+        code, body = ask(pod)
+        assert code == 200
+        assert body["usage"]["completion_tokens"] == 5
+    assert json.loads(call("GET", replica.url("http", "/v1/models"))[1])["data"][0]["id"] == MODEL
+    # A series is there, and stays there, before and between requests: Ray drops a gauge that is not set again.
+    for _ in range(5):
+        assert in_flight(replica) == 0
+        time.sleep(1)  # noqa: TID251 -- longer than Ray's report interval in all: the point is that time goes by
+    stream = Stream(replica, 70 * 8)
+    wait_for(lambda: in_flight(replica) == 1, 6, "our gauge counts the stream")
+    wait_for(lambda: 1.0 in series(replica, "ray_serve_replica_processing_queries").values(), 6, "Serve's gauge counts the direct stream")
+    wait_for(lambda: 1.0 in series(replica, "ray_vllm_num_requests_running").values(), 6, "the engine's gauge counts the stream")
+    assert replica.status()["engine"]["inFlight"] == 1
+    stream.join(30)
+    assert (stream.tokens, stream.done) == (560, True)
+
+
+def test_at_zero_replicas_requests_are_held_counted_and_answered_later(one: BareHost) -> None:
+    head = one.head
+    one.scale(0)
+    wait_for(lambda: not one.application()["deployments"][one.config.serve_deployment]["replicas"], 60, "no replica is left")
+    answers: list[int] = []
+    threads = [threading.Thread(target=lambda: answers.append(ask(head)[0]), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def held() -> float:
+        return sum(sum(series(pod, "ray_serve_deployment_queued_queries").values()) for pod in one.pods)
+
+    wait_for(lambda: held() == 3, 15, "the three requests are counted as queued")
+    assert answers == []
+    one.scale(1)
+    for thread in threads:
+        thread.join(60)
+    assert answers == [200, 200, 200]
+
+
+def test_a_drained_pod_finishes_its_stream_then_ray_leaves(one: BareHost) -> None:
+    replica = one.pods[1]
+    stream = Stream(replica, 70 * 6)
+    wait_for(lambda: stream.tokens > 0, 20, "the stream has begun")
+    url = replica.url("agent", "/drain")
+    assert call("POST", url, {"deadlineSeconds": 30})[0] == 401
+    assert call("POST", url, {"deadlineSeconds": 30}, one.token)[0] == 202
+    assert call("POST", url, {"deadlineSeconds": 30}, one.token)[0] == 202
+    assert not replica.ready()
+    assert replica.status()["phase"] == "Draining"
+    one.scale(0)
+    stream.join(60)
+    assert (stream.tokens, stream.done) == (420, True)
+    assert replica.status()["phase"] == "Draining"
+
+
+def test_sigterm_waits_for_the_stream_and_ends_within_the_grace(one: BareHost) -> None:
+    replica = one.pods[1]
+    stream = Stream(replica, 70 * 5)
+    wait_for(lambda: stream.tokens > 0, 20, "the stream has begun")
+    began = time.monotonic()
+    assert replica.terminate() == 0
+    stream.join(10)
+    assert (stream.tokens, stream.done) == (350, True)
+    assert time.monotonic() - began < one.config.drain_seconds
+    assert call("GET", replica.url("agent", "/livez"))[0] == 0
+
+
+def test_the_phases_are_told_in_their_order_with_a_percent_and_ready_only_after_a_token(pods: Make) -> None:
+    host = pods(config(engine_args={"loadSeconds": 6, "prefillTokensPerSecond": 0.5}))
+    replica = host.pods[1]
+    seen: list[str] = []
+    percents: list[float] = []
+    deadline = time.monotonic() + 120
+    while not seen or seen[-1] != "Ready":
+        assert time.monotonic() < deadline
+        status = replica.status()
+        if status and status["phase"] not in seen[-1:]:
+            seen.append(status["phase"])
+        if status.get("progress"):
+            percents.append(status["progress"]["percent"])
+        if seen[-1:] != ["Ready"]:
+            assert not replica.ready()
+        assert call("GET", replica.url("agent", "/livez"))[0] in (0, 200)
+        time.sleep(0.1)  # noqa: TID251 -- the pace of the poll
+    assert seen == ["Starting", "LoadingWeights", "WarmingUp", "Ready"]
+    assert percents == sorted(percents)
+    assert any(0 < percent < 100 for percent in percents)
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("load-crash", "EngineFailed"), ("out-of-memory", "OutOfMemory")])
+def test_a_load_that_fails_is_told_and_the_pod_stays_for_the_operator_to_read(pods: Make, fault: str, reason: str) -> None:
+    host = pods(config(engine_args={"loadSeconds": 1, "fault": fault}))
+    replica = host.pods[1]
+    status = wait_for(lambda: (found := replica.status()).get("phase") == "Failed" and found, 120, "the pod has failed")
+    assert status["rootCause"]["reason"] == reason
+    assert not replica.ready()
+    # Parked: Serve neither retries nor gives up, so the operator may replace the gang.
+    assert host.application()["status"] == "DEPLOYING"
+    assert replica.status()["engine"]["pid"] == status["engine"]["pid"]
+
+
+def test_a_crashed_engine_is_not_ready_and_is_started_again_by_serve(pods: Make) -> None:
+    host = pods(config(engine_args={"loadSeconds": 1, "fault": "crash", "faultAfterSeconds": 8}))
+    host.wait_ready()
+    replica = host.pods[1]
+    first = replica.status()["engine"]["pid"]
+    wait_for(lambda: not replica.ready(), 60, "the crash is seen")
+    wait_for(lambda: (replica.status().get("engine") or {}).get("pid") not in (None, first), 90, "Serve has started another engine")
+
+
+def test_without_haproxy_the_ordinary_path_answers_and_the_log_says_so(pods: Make) -> None:
+    host = pods(config(), RAY_SERVE_HAPROXY_BINARY_PATH="/nonexistent")
+    host.wait_ready()
+    replica = host.pods[1]
+    assert ask(replica)[0] == 200
+    assert "no HAProxy in this image" in replica.log()
+    assert set(host.application()["deployments"]) == {host.config.serve_deployment}
+    stream = Stream(replica, 70)
+    stream.join(30)
+    assert (stream.tokens, stream.done) == (70, True)
