@@ -49,11 +49,10 @@ async def look(
     )
 
 
-def keep(previous: Mapping[str, Any], fallback: int) -> ScalingView:
-    """The view while the spec is refused: what was wanted stays wanted."""
-    before = previous.get("autoscaling") or {}
-    wanted = before.get("desiredReplicas")
-    return ScalingView(enabled=False, desired=int(wanted if wanted is not None else fallback), memory=before.get("memory"))
+def keep(previous: Mapping[str, Any]) -> ScalingView:
+    """The view while the spec is refused: what was wanted stays wanted, as `ready` says it (1/2: two are), however many are there."""
+    _, _, wanted = str(previous.get("ready") or "").partition("/")
+    return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
 
 
 def _policy(spec: AutoscalingSpec) -> Policy:

@@ -45,7 +45,7 @@ async def execute(
     outcome = Outcome()
     for action in actions:
         try:
-            await _do(hands, world, raw, context, action)
+            did = await _do(hands, world, raw, context, action)
         except Conflict as error:
             log.info(
                 "the object changed meanwhile; the next pass sees it",
@@ -57,18 +57,22 @@ async def execute(
             log.warning("a step failed", deployment=str(world.key), action=type(action).__name__, why=action.why, error=str(error))
             outcome.errors.append(f"{type(action).__name__}: {error}")
         else:
+            if not did:
+                continue
             log.info("did", deployment=str(world.key), action=type(action).__name__, why=action.why, what=_what(action))
             outcome.done.append(action)
     return outcome
 
 
-async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, action: act.Action) -> None:
+async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, action: act.Action) -> bool:
+    """Do one action; False when what it makes was there already."""
     namespace = world.key.namespace
     match action:
         case act.Create(manifest=manifest):
             made = await hands.writer.create(manifest)
-            if made is not None:
-                _remember(hands.store, made)
+            if made is None:
+                return False
+            _remember(hands.store, made)
         case act.MakeToken():
             if context is not None:
                 await hands.writer.create(guards.token_secret(context, hands.tokens.token(world.uid)))
@@ -91,6 +95,7 @@ async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: Rende
             await _finalizers(hands, raw, [item for item in world.finalizers if item != names.FINALIZER])
         case _:
             raise TypeError(f"no way to do {action!r}")
+    return True
 
 
 async def _finalizers(hands: Hands, raw: Mapping[str, Any], wanted: Sequence[str]) -> None:
@@ -100,7 +105,13 @@ async def _finalizers(hands: Hands, raw: Mapping[str, Any], wanted: Sequence[str
     test = {"op": "test", "path": "/metadata/finalizers", "value": known} if known else None
     patch = [*([test] if test else []), {"op": "add", "path": "/metadata/finalizers", "value": list(wanted)}]
     written = await hands.writer.patch(names.KIND, metadata["namespace"], metadata["name"], patch)
-    if written is not None:
+    if written is None:
+        return
+    left = written["metadata"]
+    if left.get("deletionTimestamp") and not left.get("finalizers"):
+        # It is gone with this answer. The watch may have said so before; put back now, it would haunt the store until the next resync.
+        hands.store.drop(names.KIND, left["namespace"], left["name"], left.get("uid"))
+    else:
         _remember(hands.store, written)
 
 

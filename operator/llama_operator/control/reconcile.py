@@ -79,7 +79,7 @@ class Reconciler:
 
     async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
         if spec is None or world.deleting:
-            return autoscaler.keep(previous, int(previous.get("replicaCount") or 0))
+            return autoscaler.keep(previous)
         view = await autoscaler.look(self.metrics, spec, world, previous, self.settings.metrics_stale_seconds, now)
         if view.enabled:
             self.own.decisions.labels(view.reason).inc()

@@ -21,10 +21,10 @@ async def resync(reader: Reader, store: Store, queue: WorkQueue[names.Key], name
     known = set(store.deployments())
     for kind in (names.KIND, *CHILD_KINDS):
         labels = None if kind == names.KIND else names.MANAGED_SELECTOR
-        items = []
+        items, mark = [], store.mark()
         for namespace in namespaces or (None,):
             items += await reader.list(kind, namespace, labels)
-        store.replace_kind(kind, items, namespaces)
+        store.replace_kind(kind, items, namespaces, mark)
     for key in known | set(store.deployments()):
         queue.add(key)
 

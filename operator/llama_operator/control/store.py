@@ -27,6 +27,8 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[Id, dict[str, Any]] = {}
+        self._put_at: dict[Id, int] = {}
+        self._puts = 0
 
     def put(self, manifest: dict[str, Any]) -> None:
         """An object as the API server just gave it."""
@@ -35,23 +37,35 @@ class Store:
         known = self._objects.get(key)
         if known is None or known["metadata"].get("uid") != metadata.get("uid") or _version(manifest) >= _version(known):
             self._objects[key] = manifest
+            self._puts += 1
+            self._put_at[key] = self._puts
+
+    def mark(self) -> int:
+        """This moment, for `replace_kind`: take it before a LIST."""
+        return self._puts
 
     def drop(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
         """An object that is gone; with a uid, only that one."""
         known = self._objects.get((kind, namespace, name))
         if known is not None and (uid is None or known["metadata"].get("uid") == uid):
-            del self._objects[kind, namespace, name]
+            self._forget((kind, namespace, name))
 
-    def replace_kind(self, kind: str, manifests: Iterable[dict[str, Any]], namespaces: Iterable[str] = ()) -> None:
+    def replace_kind(
+        self, kind: str, manifests: Iterable[dict[str, Any]], namespaces: Iterable[str] = (), since: int | None = None
+    ) -> None:
         """All objects of a kind, as a LIST gave them (of the given namespaces; of all, where none is given): what is not among them is
-        gone.
+        gone, unless it was put here after the mark `since`, while the LIST was on its way.
         """
         scope = set(namespaces)
         listed = {(kind, item["metadata"]["namespace"], item["metadata"]["name"]): item for item in manifests}
         for key in [key for key in self._objects if key[0] == kind and key not in listed and (not scope or key[1] in scope)]:
-            del self._objects[key]
+            if since is None or self._put_at[key] <= since:
+                self._forget(key)
         for item in listed.values():
             self.put(item)
+
+    def _forget(self, key: Id) -> None:
+        del self._objects[key], self._put_at[key]
 
     def deployment(self, key: names.Key) -> dict[str, Any] | None:
         """The LlamaDeployment."""

@@ -1,0 +1,103 @@
+"""One look of the autoscaler: what it asks Prometheus, whom it expects to see, and what it wants while it is blind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from llama_operator.control import autoscaler
+from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.status import ScalingView
+from llama_operator.scaling.signals import Missing, Series
+from llama_operator.telemetry import names as metric
+from tests.harness.builders import NEW, NOW, OLD, Scene, spec
+
+AUTO = {"minReplicas": 1, "maxReplicas": 4, "objective": {"inFlightPerReplica": 8}, "scaleDownStabilizationSeconds": 60}
+
+
+class Answers:
+    """A Prometheus that says what it is told to, and remembers what it was asked."""
+
+    def __init__(self, *loads: tuple[str, float]) -> None:
+        self.asked: list[str] = []
+        self._series: Sequence[Series] | Missing = [
+            Series(name=metric.SERVE_PROCESSING, pod=pod, revision=NEW, time=NOW - 1, value=value) for pod, value in loads
+        ]
+
+    async def newest(self, selector: str) -> Sequence[Series] | Missing:
+        self.asked.append(selector)
+        return self._series
+
+
+def look(answers: Answers, scene: Scene, previous: dict[str, Any] | None = None, **over: Any) -> ScalingView:
+    made = spec(autoscaling=AUTO) if not over else spec(**over)
+    return asyncio.run(autoscaler.look(answers, made, scene.world(), previous or {}, 15.0, NOW))
+
+
+G0, G1 = f"demo-{NEW}-g0-0", f"demo-{NEW}-g1-0"
+
+
+def test_without_autoscaling_the_spec_counts_and_nobody_is_asked() -> None:
+    answers = Answers()
+    assert look(answers, Scene(), replicas=3) == ScalingView(enabled=False, desired=3)
+    assert answers.asked == []
+
+
+def test_it_asks_for_this_deployment_in_this_namespace() -> None:
+    answers = Answers((G0, 1))
+    look(answers, Scene().gang(0, GangState.READY))
+    assert 'namespace="llm",llama_operator_dev_deployment="demo"' in answers.asked[0]
+    assert answers.asked[0].endswith("}[60s]")
+
+
+def test_it_scales_up_and_reports_its_signals() -> None:
+    view = look(Answers((G0, 20)), Scene().gang(0, GangState.READY), {"autoscaling": {"desiredReplicas": 1}})
+    assert (view.desired, view.reason, view.metrics_reason) == (3, "ScaledUp", "Fresh")
+    assert view.signals == [
+        {"name": "requestsInFlight", "value": 20.0, "ageSeconds": 1.0},
+        {"name": "requestsHeld", "value": 0.0, "ageSeconds": 1.0},
+    ]
+
+
+def test_at_the_first_look_it_starts_from_what_is_there_within_the_bounds() -> None:
+    scene = Scene().gang(0, GangState.READY).gang(1, GangState.LOADING).gang(2, GangState.LOADING)
+    assert look(Answers((G0, 1)), scene).desired == 3
+    assert look(Answers((G0, 1)), Scene()).desired == 1
+    crowd = Scene()
+    for number in range(7):
+        crowd.gang(number, GangState.LOADING)
+    assert look(Answers((G0, 1)), crowd).desired == 4
+
+
+def test_blind_it_keeps_what_was_wanted_and_says_why() -> None:
+    scene = Scene().gang(0, GangState.READY)
+    view = look(Answers(), scene, {"autoscaling": {"desiredReplicas": 3, "memory": {"since": 5.0}}})
+    assert (view.desired, view.reason, view.metrics_reason, view.memory) == (3, "Holding", "MetricsMissing", {"since": 5.0})
+    assert (view.metrics_message, view.signals) == (f"Prometheus has no request metric of pod {G0}, which serves", [])
+
+
+def test_blind_it_still_obeys_bounds_that_were_narrowed() -> None:
+    assert look(Answers(), Scene().gang(0, GangState.READY), {"autoscaling": {"desiredReplicas": 9}}).desired == 4
+
+
+@pytest.mark.parametrize(("since", "reason"), [(NOW - 5, "Fresh"), (None, "Fresh"), (NOW - 16, "MetricsMissing")])
+def test_a_replica_that_only_just_became_ready_need_not_be_seen_yet(since: float | None, reason: str) -> None:
+    scene = Scene().gang(0, GangState.READY).gang(1, GangState.READY, ready_since=since)
+    assert look(Answers((G0, 1)), scene).metrics_reason == reason
+
+
+def test_replicas_of_the_old_revision_are_load_too() -> None:
+    scene = Scene().gang(0, GangState.READY).gang(0, GangState.READY, OLD)
+    view = look(Answers((G0, 9), (f"demo-{OLD}-g0-0", 9)), scene, {"autoscaling": {"desiredReplicas": 2}})
+    assert view.desired == 3
+
+
+@pytest.mark.parametrize(
+    ("previous", "wanted"),
+    [({}, 0), ({"ready": "1/3"}, 3), ({"ready": "0/2", "replicaCount": 1, "autoscaling": {"desiredReplicas": 2}}, 2), ({"ready": "?"}, 0)],
+)
+def test_while_the_spec_is_refused_what_was_wanted_stays_wanted(previous: dict[str, Any], wanted: int) -> None:
+    assert autoscaler.keep(previous) == ScalingView(enabled=False, desired=wanted)
