@@ -26,10 +26,10 @@ def build_surface(engine: SimulatedEngine, model: str) -> FastAPI:
         "max_model_len": engine.context_tokens,
     }
 
-    async def health() -> Response:
+    async def health(_: Request) -> Response:
         return Response(status_code=200)
 
-    async def models() -> Response:
+    async def models(_: Request) -> Response:
         return JSONResponse({"object": "list", "data": [card]})
 
     async def one_model(request: Request) -> Response:
