@@ -15,6 +15,7 @@ from tests.unit.chart.chart import CHART, ROOT, Helm
 
 from llama_operator.rendering.names import FINALIZER, LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION
 from llama_operator.telemetry import names as metric
+from localcluster.settings import Settings, default_cache
 
 PAGE = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 CHART_KEYS = set(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")))
