@@ -35,11 +35,13 @@ VALID, INVALID = samples.valid(), samples.invalid()
 
 
 @pytest.fixture(scope="module")
-def api() -> Iterator[client.ApiClient]:
-    path = os.environ.get("LLAMA_KUBECONFIG")
+def api(request: pytest.FixtureRequest) -> Iterator[client.ApiClient]:
+    """A client of the cluster. One that is named needs nothing but its API server here, no operator and no node."""
+    path, context = os.environ.get("LLAMA_KUBECONFIG"), os.environ.get("LLAMA_CONTEXT")
     if not path:
-        pytest.skip("LLAMA_KUBECONFIG names no cluster")
-    with config.new_client_from_config(config_file=path, context=os.environ.get("LLAMA_CONTEXT")) as made:
+        cluster = request.getfixturevalue("stage").cluster
+        path, context = str(cluster.kubeconfig), cluster.context
+    with config.new_client_from_config(config_file=path, context=context) as made:
         yield made
 
 
