@@ -20,6 +20,7 @@ from pathlib import Path
 from bench.endpoint.bare_app import MODEL
 from bench.endpoint.barehost import bare_host, call, free_port, wait_for
 from bench.endpoint.load import Round
+
 from llama_serving.config import ServingConfig
 
 TARGET_SHARE = 0.97
@@ -61,7 +62,10 @@ def bare() -> Iterator[str]:
 def served(*, fast: bool) -> Iterator[str]:
     """The same engine through Ray Serve; `fast`: HAProxy and direct streaming."""
     environment = {} if fast else {"RAY_SERVE_HAPROXY_BINARY_PATH": "/nonexistent"}
-    with tempfile.TemporaryDirectory(prefix="llama-bench-") as directory, bare_host(CONFIG, Path(directory), environment=environment) as host:
+    with (
+        tempfile.TemporaryDirectory(prefix="llama-bench-") as directory,
+        bare_host(CONFIG, Path(directory), environment=environment) as host,
+    ):
         host.wait_ready()
         yield host.pods[1].url("http", "")
 
@@ -106,11 +110,15 @@ def report(table: dict[str, Round], base: Round, streams: int, tokens: int) -> i
     print(f"{'path':<40} {'tokens/s':>9} {'of bare':>8} {'first token p50':>16} {'p99':>8} {'failed':>7}")
     for name, item in table.items():
         share = item.tokens_per_second / base.tokens_per_second
-        print(f"{name:<40} {item.tokens_per_second:>9.0f} {share:>8.3f} {item.first_p50:>13.0f} ms {item.first_p99:>5.0f} ms {item.failed:>7}")
+        print(
+            f"{name:<40} {item.tokens_per_second:>9.0f} {share:>8.3f} {item.first_p50:>13.0f} ms {item.first_p99:>5.0f} ms {item.failed:>7}"
+        )
     fast = next(item for name, item in table.items() if name.startswith("fast"))
     share, later = fast.tokens_per_second / base.tokens_per_second, fast.first_p99 - base.first_p99
     met = share >= TARGET_SHARE and later <= TARGET_LATER_MS and fast.failed == 0
-    print(f"fast path: {share:.3f} of the bare tokens/s (target {TARGET_SHARE}), first token p99 {later:+.0f} ms (target +{TARGET_LATER_MS:.0f} ms)")
+    print(
+        f"fast path: {share:.3f} of the bare tokens/s (target {TARGET_SHARE}), first token p99 {later:+.0f} ms (target +{TARGET_LATER_MS:.0f} ms)"
+    )
     print("target met" if met else "TARGET MISSED")
     return 0 if met else 1
 

@@ -38,10 +38,9 @@ def free_port() -> int:
 
 def own_address() -> str:
     """The machine's own address: HAProxy and Ray must both find it, which loopback does not give on every machine."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        with contextlib.suppress(OSError):
-            probe.connect(("192.0.2.1", 9))  # TEST-NET-1: no packet is sent, the kernel only picks the source address
-            return str(probe.getsockname()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # TEST-NET-1: no packet is sent, the kernel only picks the source address
+        return str(probe.getsockname()[0])
     return "127.0.0.1"
 
 
@@ -163,7 +162,9 @@ class BareHost:
             environment["RAY_SERVE_WORKER_PROXY_HTTP_PORT"] = str(ports["http"])
         environment |= {"LLAMA_RAY_ARGS": extra, **own, **self.environment}
         with (directory / "agent.log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "llama_serving.agent"], env=environment, stdout=log, stderr=log, cwd=directory)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "llama_serving.agent"], env=environment, stdout=log, stderr=log, cwd=directory
+            )
         pod = Pod(name=name, process=process, directory=directory, ports=ports)
         self.pods.append(pod)
         return pod
@@ -211,7 +212,9 @@ class BareHost:
 
 
 @contextlib.contextmanager
-def bare_host(config: ServingConfig, directory: Path, replicas: int = 1, environment: Mapping[str, str] | None = None) -> Iterator[BareHost]:
+def bare_host(
+    config: ServingConfig, directory: Path, replicas: int = 1, environment: Mapping[str, str] | None = None
+) -> Iterator[BareHost]:
     """Pods that are started and sent their application; ended on the way out, whatever happened."""
     host = BareHost(config=config, directory=directory, environment=environment or {})
     try:

@@ -60,6 +60,11 @@ RULES: tuple[Rule, ...] = (
         retryable=False,
     ),
     _rule(
+        r"Available memory on node (\d+) \(([\d.]+/[\d.]+ GiB)\) on kv cache allocation is less than requested memory for kv \(([\d.]+ GiB)\)",
+        "OutOfMemory",
+        "the KV cache was to take {2}, and the node has {1} free. Lower VLLM_CPU_KVCACHE_SPACE in spec.podTemplate or use a bigger node",
+    ),
+    _rule(
         r"No available memory for the cache blocks[^\n]*",
         "OutOfMemory",
         "the weights leave no memory for the KV cache. Use more GPUs a replica, a quantised model, or a higher gpu_memory_utilization",
@@ -90,6 +95,12 @@ RULES: tuple[Rule, ...] = (
         r"No space left on device[^\n]*",
         "EngineFailed",
         "no space left on a volume of the pod: {whole}. Check the sizes of /dev/shm and /tmp in the pod template",
+    ),
+    _rule(
+        r"Cannot find any model weights with `([^`\n]+)`",
+        "ModelNotFound",
+        "there are no weight files in {0}. Check spec.model.source",
+        retryable=False,
     ),
     _rule(
         r"SafetensorError: Error while deserializing header: ([^\n]+)",
@@ -137,6 +148,13 @@ RULES: tuple[Rule, ...] = (
         r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \((?:[^=]*=)?(\d+)[^\n]*",
         "EngineFailed",
         "spec.context.maxTokens: {0} is more than the {1} tokens that the model was trained for. Give at most {1}",
+        retryable=False,
+    ),
+    _rule(
+        # pydantic's layout: the config class, the field, what is wrong with it.
+        r"\d+ validation errors? for \w+\s*\n\s*(\w+)\s*\n\s*([^\n]+?)(?: \[type=[^\n]*)?\n",
+        "EngineFailed",
+        "vLLM refuses an engine argument: {0}: {1}. Correct it in spec.engine.args",
         retryable=False,
     ),
     _rule(

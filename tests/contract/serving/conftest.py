@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from bench.endpoint.barehost import BareHost, bare_host
+
 from llama_serving.config import ServingConfig
 
 Make = Callable[..., BareHost]

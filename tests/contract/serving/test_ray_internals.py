@@ -61,7 +61,7 @@ def test_vllm_hands_out_weights_through_the_generator_that_the_plugin_wraps() ->
 
 
 def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None:
-    import ray._private.ray_constants as ray_constants
+    from ray._private import ray_constants
     from ray.llm._internal.serve import constants as llm
     from ray.serve._private import constants as serve
 

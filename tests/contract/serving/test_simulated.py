@@ -10,7 +10,6 @@ import urllib.request
 from typing import Any
 
 import pytest
-
 from bench.endpoint.barehost import PROXIES, BareHost, Pod, call, wait_for
 from tests.contract.serving.conftest import Make, config
 
@@ -34,7 +33,9 @@ class Stream(threading.Thread):
 
     def run(self) -> None:
         body = {"model": MODEL, "prompt": "x", "max_tokens": self.wanted, "stream": True}
-        request = urllib.request.Request(self.url, method="POST", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            self.url, method="POST", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
+        )
         with urllib.request.build_opener(PROXIES).open(request, timeout=120) as answer:
             for line in answer:
                 self.tokens += b'"text"' in line
@@ -44,7 +45,9 @@ class Stream(threading.Thread):
 def series(pod: Pod, name: str) -> dict[str, float]:
     """The samples of one family on the pod's metrics port that belong to the scaled deployment: labels to value."""
     text = call("GET", pod.url("metrics", "/metrics"))[1]
-    return {match[1]: float(match[2]) for match in re.finditer(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE) if "LLMRouter" not in match[1]}
+    return {
+        match[1]: float(match[2]) for match in re.finditer(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE) if "LLMRouter" not in match[1]
+    }
 
 
 def in_flight(pod: Pod) -> float | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from bench.endpoint.barehost import BareHost, call, wait_for
 from tests.contract.serving.conftest import Make, config
 
