@@ -1,4 +1,7 @@
-"""The simulated engine's own app under uvicorn, and nothing else: what the other paths are measured against. `python -m bench.endpoint.bare_app PORT`."""
+"""The simulated engine's own app under uvicorn, and nothing else: what the other paths are measured against.
+
+`python -m bench.endpoint.bare_app PORT`
+"""
 
 from __future__ import annotations
 

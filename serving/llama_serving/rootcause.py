@@ -60,7 +60,7 @@ RULES: tuple[Rule, ...] = (
         retryable=False,
     ),
     _rule(
-        r"Available memory on node (\d+) \(([\d.]+/[\d.]+ GiB)\) on kv cache allocation is less than requested memory for kv \(([\d.]+ GiB)\)",
+        r"Available memory on node (\d+) \(([^)]+)\) on kv cache allocation is less than requested memory for kv \(([^)]+)\)",
         "OutOfMemory",
         "the KV cache was to take {2}, and the node has {1} free. Lower VLLM_CPU_KVCACHE_SPACE in spec.podTemplate or use a bigger node",
     ),

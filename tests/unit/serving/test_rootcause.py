@@ -44,8 +44,7 @@ def test_a_wrapper_is_never_the_answer(path: Path) -> None:
 OTHERS = [
     ("FileNotFoundError: [Errno 2] No such file or directory: '/bin/sh'", "EngineFailed", "the image has no /bin/sh"),
     (
-        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB.\n"
-        "RuntimeError: Engine core initialization failed.",
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\nRuntimeError: Engine core initialization failed.",
         "OutOfMemory",
         "Tried to allocate 2.00 GiB",
     ),
@@ -55,8 +54,7 @@ OTHERS = [
         "the weights leave no memory for the KV cache",
     ),
     (
-        "ValueError: To serve at least one request with the model's max seq len (131072), (63.0 GiB KV cache is needed, which is "
-        "larger than the available KV cache memory (12.3 GiB). Based on the available memory, the estimated maximum model length is 25000.",
+        "ValueError: max seq len (131072): 63.0 GiB KV cache is needed, which is larger than the available KV cache memory (12.3 GiB).",
         "OutOfMemory",
         "Lower spec.context.maxTokens",
     ),
