@@ -5,6 +5,7 @@ The CRD is applied under another group, so that an operator in the same cluster 
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from kubernetes import client, config
 from tests.harness import samples
 
@@ -27,6 +30,7 @@ from llama_operator.api.v1alpha1 import (
     ReplicaStatus,
     SignalStatus,
 )
+from llama_operator.api.validation import validate
 
 pytestmark = pytest.mark.cluster
 
@@ -186,3 +190,57 @@ def test_kubectl_scale_beside_an_autoscaler_is_refused_with_the_remedy(api: clie
     with pytest.raises(client.ApiException) as error:
         custom.patch_namespaced_custom_object_scale(GROUP, VERSION, namespace, PLURAL, made, {"spec": {"replicas": 3}})
     assert "remove spec.autoscaling to choose the number yourself" in json.loads(error.value.body)["message"]
+
+
+CHANGES = st.one_of(
+    st.tuples(st.just("spec.replicas"), st.integers(-2, 1002)),
+    st.tuples(st.just("spec.hardware.gpusPerNode"), st.integers(-1, 66) | st.just("8")),
+    st.tuples(st.just("spec.hardware.accelerator"), st.sampled_from(["cpu", "nvidia-h100", "H100", "-a", ""]) | st.text(max_size=8)),
+    st.tuples(st.just("spec.parallelism.tensor"), st.integers(-1, 66)),
+    st.tuples(st.just("spec.parallelism.pipeline"), st.integers(0, 65)),
+    st.tuples(st.just("spec.autoscaling.minReplicas"), st.integers(0, 6)),
+    st.tuples(st.just("spec.autoscaling.maxReplicas"), st.integers(0, 6)),
+    st.tuples(st.just("spec.autoscaling"), st.just({"maxReplicas": 3, "objective": {"inFlightPerReplica": 4}})),
+    st.tuples(st.just("spec.context.maxTokens"), st.integers(-1, 10**9) | st.booleans()),
+    st.tuples(st.just("spec.model.revision"), st.sampled_from(["main", "refs/pr/1", "a..b", "-x", "a b", "v1\n"]) | st.text(max_size=8)),
+    st.tuples(
+        st.just("spec.model.source"),
+        st.sampled_from(
+            ["hf://a/b", "hf://a/b/c", "pvc://c", "pvc://c/p", "pvc://C/p", "file:///", "file:///m", "file:///a b", "hf://a/b\n"]
+        )
+        | st.text(max_size=10).map(lambda text: f"hf://org/{text}")
+        | st.text(max_size=10).map(lambda text: f"file:///{text}"),
+    ),
+    st.tuples(st.just("spec.model.servedName"), st.text(max_size=8)),
+    st.tuples(st.just("spec.image"), st.text(max_size=8)),
+    st.tuples(st.just("spec.podTemplate.metadata.labels"), st.dictionaries(st.sampled_from(["a", "llama-operator.dev/x"]), st.just("v"))),
+    st.tuples(st.just("metadata.name"), st.text("ab1-.A", max_size=44)),
+)
+
+
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.sampled_from(sorted(VALID)), st.lists(CHANGES, min_size=1, max_size=3))
+def test_the_api_server_and_the_operator_agree_on_any_change_of_a_sample(
+    api: client.ApiClient, namespace: str, base: str, changes: list[tuple[str, Any]]
+) -> None:
+    obj = copy.deepcopy(VALID[base])
+    for path, value in changes:
+        *parents, last = path.split(".")
+        node = obj
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[last] = copy.deepcopy(value)
+    problems = [problem.message for problem in validate(obj)]
+    refusal = refusal_of(api, namespace, obj)
+    assert bool(problems) == bool(refusal), f"the operator says {problems}, the API server {refusal!r}"
+
+
+def refusal_of(api: client.ApiClient, namespace: str, obj: dict[str, Any]) -> str:
+    """Why the API server refuses; empty where it does not."""
+    try:
+        create(api, namespace, obj)
+    except client.ApiException as error:
+        if error.status not in {400, 422}:
+            raise
+        return str(json.loads(error.body)["message"])
+    return ""
