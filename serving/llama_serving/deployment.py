@@ -52,14 +52,40 @@ def vllm_args(config: ServingConfig) -> dict[str, Any]:
     return {**derived, **config.engine_args}
 
 
-def placement(config: ServingConfig) -> dict[str, Any]:
-    """vLLM's placement group: one bundle a rank. Serve adds the replica's own share, `llama_gang` with it, to the first.
+def gang_resource(gang: int) -> str:
+    """The Ray resource that every pod of one gang over several pods carries, and no other pod."""
+    return f"{GANG_RESOURCE}_{gang}"
 
-    A gang in one pod is packed strictly: a rank in a neighbour's pod would take the neighbour's GPU. A gang over several pods cannot be.
+
+def pod_resources(config: ServingConfig, gang: int, rank: int) -> dict[str, float]:
+    """The custom resources of a replica pod. Rank 0 alone carries `llama_gang`: the replica's actor runs there, and each gang holds one."""
+    leader = {GANG_RESOURCE: 1.0} if rank == 0 else {}
+    return leader | ({gang_resource(gang): 1.0} if config.pods_per_gang > 1 else {})
+
+
+def placement(config: ServingConfig) -> dict[str, Any]:
+    """vLLM's placement group: one bundle a rank.
+
+    A gang in one pod is packed strictly, as part of the replica's own group: Serve adds the actor's share, `llama_gang` with it, to the
+    first bundle. A gang over several pods cannot be: its group is made inside the replica (`pin_to_gang`), which knows its gang.
     """
     bundle = {"CPU": 1} if config.gpus_per_pod == 0 else {"GPU": 1}
     strategy = "STRICT_PACK" if config.pods_per_gang == 1 else "PACK"
     return {"bundles": [dict(bundle) for _ in range(config.world)], "strategy": strategy}
+
+
+def pin_to_gang(group: dict[str, Any], gang: int) -> dict[str, Any]:
+    """The placement group of a gang over several pods, held to the pods of that gang.
+
+    Without it Ray would pack half a replica into a neighbour's pod, and the loss of one pod would break two replicas. The share of the
+    resource is as small as Ray's own hints: any number of ranks fits a pod.
+    """
+    return {**group, "bundles": [{**bundle, gang_resource(gang): 0.001} for bundle in group["bundles"]]}
+
+
+def spans_pods(group: dict[str, Any]) -> bool:
+    """Whether a placement group is that of a gang over several pods."""
+    return bool(group["strategy"] == "PACK")
 
 
 def llm_config(config: ServingConfig) -> dict[str, Any]:

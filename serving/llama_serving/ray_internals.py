@@ -76,6 +76,12 @@ def round_robin() -> dict[str, Any]:
     return {"request_router_config": RequestRouterConfig(request_router_class=RoundRobinRouter)}
 
 
+def set_placement_group(llm_config: Any, group: dict[str, Any]) -> None:
+    """Give an LLMConfig another placement group, also where Ray has cached the engine's configuration with it."""
+    llm_config.placement_group_config = group
+    llm_config.get_engine_config().placement_group_config = group
+
+
 def engine_client(server: Any) -> Any:
     """vLLM's engine client inside Ray's LLMServer."""
     return server.engine._engine_client  # noqa: SLF001 -- see the module's docstring

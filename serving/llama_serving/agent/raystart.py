@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 
 from llama_serving.agent.settings import Settings
-from llama_serving.config import GANG_RESOURCE
-from llama_serving.deployment import ray_cpus
+from llama_serving.deployment import pod_resources, ray_cpus
 
 # How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old
 # one, with the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
@@ -49,13 +48,11 @@ def ray_command(settings: Settings) -> list[str]:
             f"--dashboard-port={settings.dashboard_port}",
         ]
     else:
-        # Rank 0 alone carries the gang's resource: the replica's actor runs there, and each gang holds one.
-        resources = {GANG_RESOURCE: 1} if settings.rank == 0 else {}
         command += [
             f"--address={settings.head}",
             f"--num-cpus={ray_cpus(settings.config)}",
             f"--num-gpus={settings.config.gpus_per_pod}",
-            f"--resources={json.dumps(resources)}",
+            f"--resources={json.dumps(pod_resources(settings.config, settings.gang, settings.rank))}",
         ]
     return [*command, *settings.ray_args]
 
@@ -82,6 +79,9 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # Each engine in a gang finds its own raylet; a pod without a writable home has no other place for caches.
         "HOME": "/tmp",  # noqa: S108 -- an emptyDir in a pod
+        # torch asks for the user's name, which a UID without an entry in /etc/passwd has only from here.
+        "USER": "llama",
+        "LOGNAME": "llama",
     }
     if settings.config.engine == "vllm" and settings.config.gpus_per_pod == 0:
         # GiB of KV cache a rank, and no pinning: vLLM would otherwise take half the node's memory, and the same cores in every pod.

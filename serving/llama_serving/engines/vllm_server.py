@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ray.serve.llm.deployment import LLMServer as RayLLMServer
 from ray.serve.llm.openai_api_models import CompletionRequest
 
 from llama_serving import metrics, ray_internals, rundir
+from llama_serving.deployment import pin_to_gang, spans_pods
 from llama_serving.server import Lifecycle, add_middleware
 
 # Short, the same for every model, and no user's text.
@@ -21,10 +23,22 @@ class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed whe
         self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge())
 
         async def start() -> None:
+            if spans_pods(llm_config.placement_group_config):
+                group = pin_to_gang(llm_config.placement_group_config, int(os.environ["LLAMA_GANG"]))
+                ray_internals.set_placement_group(llm_config, group)
             # Ray's constructor imports vLLM, starts the engine and returns when the weights are in.
             await RayLLMServer.__init__(self, llm_config, **options)
 
         await self._lifecycle.bring_up(start, self._kv_cache_tokens, self._warm_up)
+
+    @classmethod
+    def get_deployment_options(cls, llm_config: Any) -> dict[str, Any]:
+        """Ray's options; for a gang over several pods without a placement group, which Ray's engine then makes inside the replica."""
+        options: dict[str, Any] = super().get_deployment_options(llm_config)
+        if spans_pods(llm_config.placement_group_config):
+            options.pop("placement_group_bundles")
+            options.pop("placement_group_strategy")
+        return options
 
     def _kv_cache_tokens(self) -> int | None:
         """Tokens that the KV cache holds, as vLLM found them after it loaded the weights."""

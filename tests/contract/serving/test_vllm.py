@@ -11,7 +11,8 @@ import pytest
 from bench.endpoint.barehost import BareHost, call, wait_for
 from tests.contract.serving.conftest import Make, config
 
-pytestmark = [pytest.mark.serving, pytest.mark.timeout(900)]
+# Ray, vLLM, torch and transformers warn while they are imported: theirs to mend.
+pytestmark = [pytest.mark.serving, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
 UP_SECONDS = 400
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llama_serving.config import ServingConfig
-from llama_serving.deployment import llm_config, placement, ray_cpus, serve_options, vllm_args
+from llama_serving.deployment import llm_config, pin_to_gang, placement, ray_cpus, serve_options, spans_pods, vllm_args
 
 
 def config(**changes: object) -> ServingConfig:
@@ -37,6 +37,13 @@ def test_serve_waits_longer_than_the_longest_stream_it_lets_finish() -> None:
 )
 def test_a_gang_in_one_pod_is_packed_strictly(changes: dict[str, object], bundle: dict[str, int], count: int, strategy: str) -> None:
     assert placement(config(**changes)) == {"bundles": [bundle] * count, "strategy": strategy}
+
+
+def test_a_gang_over_several_pods_is_held_to_its_own_pods() -> None:
+    group = placement(config(tensor_parallel=8, pipeline_parallel=2, gpus_per_pod=8))
+    assert spans_pods(group)
+    assert not spans_pods(placement(config(tensor_parallel=8, gpus_per_pod=8)))
+    assert pin_to_gang(group, 3)["bundles"] == [{"GPU": 1, "llama_gang_3": 0.001}] * 16
 
 
 def test_the_engine_on_a_cpu_skips_compilation_and_on_a_gpu_does_not() -> None:

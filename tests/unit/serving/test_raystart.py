@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,11 @@ def test_the_head_runs_no_work_and_serves_the_dashboard_to_the_operator() -> Non
 
 def test_only_rank_0_of_a_gang_carries_the_gang_s_resource() -> None:
     assert json.loads(option(ray_command(settings()), "resources")) == {"llama_gang": 1}
-    assert json.loads(option(ray_command(settings(LLAMA_RANK="1")), "resources")) == {}
+    two_pods = replace(CONFIG, pipeline_parallel=2).to_json()
+    leader = ray_command(settings(LLAMA_CONFIG=two_pods))
+    follower = ray_command(settings(LLAMA_CONFIG=two_pods, LLAMA_RANK="1"))
+    assert json.loads(option(leader, "resources")) == {"llama_gang": 1, "llama_gang_3": 1}
+    assert json.loads(option(follower, "resources")) == {"llama_gang_3": 1}
 
 
 def test_a_replica_joins_its_head_with_its_gpus() -> None:
