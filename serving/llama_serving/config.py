@@ -170,7 +170,10 @@ class ModelShape:
         )
 
     def allows_tensor(self, tensor: int) -> bool:
-        """Whether vLLM can split every layer over so many ranks: whole query heads, KV heads split or copied evenly, even MLP slices."""
+        """Whether vLLM can split every layer over so many ranks: whole query heads, KV heads split or copied evenly, even MLP slices.
+
+        As the constructors of `LlamaAttention` and of the parallel linear layers assert it in vLLM 0.29.0.
+        """
         kv_even = self.kv_heads % tensor == 0 if self.kv_heads >= tensor else tensor % self.kv_heads == 0
         return self.heads % tensor == 0 and kv_even and self.intermediate % tensor == 0
 
