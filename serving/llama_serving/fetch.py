@@ -1,9 +1,9 @@
 """Downloads an `hf://` model: its safetensors files, JSON files and tokenizer, into one folder, resuming whatever was cut.
 
 Two calls of the hub's HTTP API are used: `GET /api/models/REPO/revision/REV?blobs=true` lists the files of a commit with sizes and SHA-256,
-`GET /REPO/resolve/COMMIT/FILE` gives one, with Range. They are spoken directly, with httpx, which comes with vLLM (through openai): huggingface_hub 2.4
-throws a partial file away when its download fails, does not retry a reset connection, takes an incomplete folder for a complete one while
-the hub is away, and checks no hash. An interrupted 405B must not start again.
+`GET /REPO/resolve/COMMIT/FILE` gives one, with Range. They are spoken directly, with httpx (vLLM requires it through fastapi[standard],
+and ray.serve.llm imports it): huggingface_hub 2.4 throws a partial file away when its download fails, does not retry a reset connection,
+takes an incomplete folder for a complete one while the hub is away, and checks no hash. An interrupted 405B must not start again.
 
 A file grows under `.partial` and is moved into place when its size and hash are right; MARKER is written when all are there. The token
 goes to the hub's own host alone (httpx drops it on a redirect elsewhere) and into no message.
