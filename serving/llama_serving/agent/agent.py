@@ -24,7 +24,7 @@ from llama_serving.agent.http import build_app
 from llama_serving.agent.processes import Processes, alive
 from llama_serving.agent.raystart import ray_command, ray_environment
 from llama_serving.agent.settings import Settings
-from llama_serving.agent.snapshot import Snapshot
+from llama_serving.agent.snapshot import Snapshot, phase_of
 from llama_serving.rootcause import diagnose
 from llama_serving.status import Phase, Progress, RootCause
 
@@ -61,27 +61,27 @@ class Agent:
             agent_since=time.time(),
             message="the agent starts",
         )
+        self._phase: Phase = "Starting"
         self._stopping = asyncio.Event()
         self._drained_until: float | None = None
         self._ray_pid: int | None = None
         self._processes = Processes()
 
     def look(self) -> Snapshot:
-        """The present snapshot, with what the engine's processes have written."""
-        directory = self.settings.run_dir
+        """The present snapshot, with what the engine's processes have written. A phase's clock starts when it is first seen."""
+        directory, now = self.settings.run_dir, time.time()
         engine = rundir.read_engine(directory)
-        return replace(
-            self.snap,
-            now=time.time(),
-            engine=engine,
-            engine_alive=engine is not None and alive(engine.pid),
-            load=rundir.read_load(directory),
-        )
+        engine_alive = engine is not None and alive(engine.pid)
+        snap = replace(self.snap, now=now, engine=engine, engine_alive=engine_alive, load=rundir.read_load(directory))
+        if (phase := phase_of(snap)[0]) != self._phase:
+            self._phase = phase
+            self.snap, snap = replace(self.snap, agent_since=now), replace(snap, agent_since=now)
+        return snap
 
     def say(self, message: str, phase: Phase | None = None) -> None:
-        """Tell what the agent is doing; a new phase starts its clock."""
-        if phase is not None and phase != self.snap.agent_phase:
-            self.snap = replace(self.snap, agent_phase=phase, agent_since=time.time())
+        """Tell what the agent is doing."""
+        if phase is not None:
+            self.snap = replace(self.snap, agent_phase=phase)
         if message != self.snap.message:
             logger.info(message)
             self.snap = replace(self.snap, message=message)
@@ -118,7 +118,7 @@ class Agent:
 
     def _fail(self, cause: RootCause) -> None:
         logger.error("%s: %s", cause.reason, cause.message)
-        self.snap = replace(self.snap, root_cause=cause, agent_phase="Failed", agent_since=time.time(), message=cause.message)
+        self.snap = replace(self.snap, root_cause=cause, agent_phase="Failed", message=cause.message)
 
     async def _prepare(self) -> None:
         """Versions, model files, and for a replica a head that answers. Raises FailedError."""
@@ -211,6 +211,7 @@ class Agent:
     async def _look_on(self, session: aiohttp.ClientSession) -> None:
         while True:
             await self._look_once(session)
+            self.look()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look_once(self, session: aiohttp.ClientSession) -> None:

@@ -59,6 +59,14 @@ def test_two_ranks_load_in_the_open_and_are_ready_only_after_a_token(pods: Make,
     assert chat(host, "hi", 5)["usage"]["completion_tokens"] == 5
 
 
+def test_the_cause_is_found_in_the_log_of_two_ranks_that_could_not_start(pods: Make, tiny: Path) -> None:
+    # Only the ranks' own processes write it; the error that reaches the replica says "see root cause above".
+    replica = pods(vllm(tiny, tensor_parallel=2), VLLM_CPU_KVCACHE_SPACE="4000").pods[1]
+    status = wait_for(lambda: (found := replica.status()).get("phase") == "Failed" and found, UP_SECONDS, "the engine has failed")
+    assert status["rootCause"]["reason"] == "OutOfMemory"
+    assert "the KV cache was to take 4000.0 GiB" in status["rootCause"]["message"]
+
+
 def test_a_truncated_checkpoint_is_named_before_any_engine_starts(pods: Make, tiny: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(tiny, broken)
