@@ -101,7 +101,7 @@ class Images:
         if not dockerfile.is_file():
             raise LocalClusterError(f"there is no Dockerfile {dockerfile}")
         base = self.base_image()
-        target = self._home / f"{tag.replace('/', '_').replace(':', '_')}.tar"
+        target = self.archive_of(tag)
         args = {"BASE": base, **(build_args or {})}
         with tempfile.TemporaryDirectory(dir=self._home, prefix=".build-") as scratch, self._progress.step(f"build {tag}"):
             words = [
@@ -127,6 +127,10 @@ class Images:
             self._buildah("push", "--quiet", tag, f"docker-archive:{partial}:{tag}")
             partial.replace(target)
         return target
+
+    def archive_of(self, tag: str) -> Path:
+        """Where the docker-archive of an image lies, or will lie."""
+        return self._home / f"{tag.replace('/', '_').replace(':', '_')}.tar"
 
     def serve_base(self) -> tuple[Path, str]:
         """The archive and name of the image of the Ray pods: a shell, user 1000, and links for a mounted /usr."""

@@ -3,7 +3,7 @@
 GPUs: `nvidia.com/gpu: 8` is patched into each node's status. A kubelet that registers anew sets it to 0, so it is looked at every second.
 
 Volumes: a pending claim of the class `local-path` gets a directory (mode 0777: pods run as any user) and a PersistentVolume bound to
-it; a released volume is deleted with its directory. The controller manager's own host-path provisioner makes directories that only root can write.
+it; a released volume is deleted with its directory. The controller manager's own provisioner makes directories that only root can write.
 
 Scrape targets: Debian builds Prometheus without its Kubernetes discovery. The keeper writes the pods that ask to be scraped into a file
 for `file_sd_configs`, with the meta labels that `kubernetes_sd_configs` (role pod) would give, so that the relabelling is the usual one.
