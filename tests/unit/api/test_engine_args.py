@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_operator.api import engine_args_vllm as vllm
-from llama_operator.api.engine_args import INTERNAL, OWNED, check_args
+from llama_operator.api.engine_args import FAULTS, INTERNAL, OWNED, SIMULATED, check_args
 
 HUGE = 10**5000
 
@@ -106,3 +106,20 @@ def test_the_simulated_engine_is_refused(args: dict[str, Any], words: str) -> No
 
 def test_an_engine_that_does_not_exist_has_no_arguments_of_its_own() -> None:
     assert check_args("tgi", {"anything": 1}) == []
+
+
+def test_the_simulated_engines_arguments_are_those_that_it_reads() -> None:
+    from llama_serving.engines.simulated import Fault, SimulatedArgs
+
+    assert FAULTS == get_args(Fault)
+    sound: dict[str, Any] = {
+        "loadSeconds": 1,
+        "tokensPerSecond": 2,
+        "prefillTokensPerSecond": 3,
+        "slots": 4,
+        "fault": "hang",
+        "faultAfterSeconds": 5,
+    }
+    assert sound.keys() == SIMULATED.keys()
+    assert check_args("simulated", sound) == []
+    assert SimulatedArgs.parse(sound).slots == 4
