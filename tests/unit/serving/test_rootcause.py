@@ -17,6 +17,7 @@ PROVOKED: dict[str, tuple[str, str, bool]] = {
     "badvalue": ("EngineFailed", "vLLM refuses an engine argument: cache_dtype: Input should be 'auto'", False),
     "context-too-long": ("EngineFailed", "spec.context.maxTokens: 9999 is more than the 2048 tokens", False),
     "kv-too-big": ("OutOfMemory", "the KV cache was to take 400.0 GiB, and the node has 14.57/17.71 GiB free", True),
+    "no-shell": ("EngineFailed", "the image has no /bin/sh", False),
     "no-weights": ("ModelNotFound", "there are no weight files in /models/noweights", False),
     "tp3": ("ShapeNotDivisible", "3 does not divide the model's 8 attention heads", False),
     "truncated": ("CheckpointTruncated", "damaged or cut short", False),
@@ -40,9 +41,8 @@ def test_a_wrapper_is_never_the_answer(path: Path) -> None:
     assert not WRAPPERS.search(diagnose(path.read_text(encoding="utf-8")).message)
 
 
-# Written by hand after vLLM's, torch's and Ray's sources: they need a GPU, or an image of another kind, to be provoked.
+# Written by hand after vLLM's, torch's and Ray's sources: they need a GPU, or a machine that may run out of memory, to be provoked.
 OTHERS = [
-    ("FileNotFoundError: [Errno 2] No such file or directory: '/bin/sh'", "EngineFailed", "the image has no /bin/sh"),
     (
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.\nRuntimeError: Engine core initialization failed.",
         "OutOfMemory",
