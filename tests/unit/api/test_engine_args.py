@@ -111,7 +111,7 @@ def test_an_engine_that_does_not_exist_has_no_arguments_of_its_own() -> None:
 def test_the_simulated_engines_arguments_are_those_that_it_reads() -> None:
     from llama_serving.engines.simulated import Fault, SimulatedArgs
 
-    assert FAULTS == get_args(Fault)
+    assert get_args(Fault) == FAULTS
     sound: dict[str, Any] = {
         "loadSeconds": 1,
         "tokensPerSecond": 2,
