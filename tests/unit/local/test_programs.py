@@ -71,7 +71,7 @@ def test_a_download_is_kept_only_if_its_published_sum_is_right(settings: Setting
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"binary", 0o755)
     target.unlink()
     answers[kubelet.url] = b"something else"
-    with pytest.raises(DownloadRefused, match="SHA-256 is .*, published is"):
+    with pytest.raises(DownloadRefused, match=r"SHA-256 is .*, published is"):
         programs.download(kubelet, target)
     assert not target.exists()
 
