@@ -7,10 +7,11 @@ import re
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bench.endpoint.barehost import PROXIES, BareHost, Pod, call, wait_for
+from bench.endpoint.barehost import PROXIES, BareHost, Pod, bare_host, call, wait_for
 from tests.contract.serving.conftest import Make, config
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(400)]
@@ -55,6 +56,14 @@ def in_flight(pod: Pod) -> float | None:
     return sum(found.values()) if found else None
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareHost]:
+    """One replica for the tests that leave it as they found it: a start takes half a minute."""
+    with bare_host(config(), tmp_path_factory.mktemp("shared")) as host:
+        host.wait_ready()
+        yield host
+
+
 @pytest.fixture
 def one(pods: Make) -> BareHost:
     host = pods(config())
@@ -62,8 +71,8 @@ def one(pods: Make) -> BareHost:
     return host
 
 
-def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_it(one: BareHost) -> None:
-    head, replica = one.pods
+def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_it(shared: BareHost) -> None:
+    head, replica = shared.pods
     for pod in (head, replica):
         code, body = ask(pod)
         assert code == 200
@@ -82,21 +91,21 @@ def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_i
     assert (stream.tokens, stream.done) == (560, True)
 
 
-def test_at_zero_replicas_requests_are_held_counted_and_answered_later(one: BareHost) -> None:
-    head = one.head
-    one.scale(0)
-    wait_for(lambda: not one.application()["deployments"][one.config.serve_deployment]["replicas"], 60, "no replica is left")
+def test_at_zero_replicas_requests_are_held_counted_and_answered_later(shared: BareHost) -> None:
+    head = shared.head
+    shared.scale(0)
+    wait_for(lambda: not shared.application()["deployments"][shared.config.serve_deployment]["replicas"], 60, "no replica is left")
     answers: list[int] = []
     threads = [threading.Thread(target=lambda: answers.append(ask(head)[0]), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
 
     def held() -> float:
-        return sum(sum(series(pod, "ray_serve_deployment_queued_queries").values()) for pod in one.pods)
+        return sum(sum(series(pod, "ray_serve_deployment_queued_queries").values()) for pod in shared.pods)
 
     wait_for(lambda: held() == 3, 15, "the three requests are counted as queued")
     assert answers == []
-    one.scale(1)
+    shared.scale(1)
     for thread in threads:
         thread.join(60)
     assert answers == [200, 200, 200]
