@@ -69,7 +69,9 @@ class Client:
                 "spec": {
                     "automountServiceAccountToken": False,
                     "terminationGracePeriodSeconds": 0,
-                    "containers": [{"name": "client", "image": self._image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "86400"]}],
+                    "containers": [
+                        {"name": "client", "image": self._image, "imagePullPolicy": "IfNotPresent", "command": ["sleep", "86400"]}
+                    ],
                 },
             }
         )

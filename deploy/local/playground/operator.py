@@ -36,7 +36,17 @@ class Operator:
         }
         sets = [word for key, value in chosen.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
         self._tools.helm(
-            "upgrade", "--install", RELEASE, str(self._tools.chart()), "--namespace", NAMESPACE, "--create-namespace", *sets, "--wait", "--timeout", "120s"
+            "upgrade",
+            "--install",
+            RELEASE,
+            str(self._tools.chart()),
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            *sets,
+            "--wait",
+            "--timeout",
+            "120s",
         )
         wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
 
@@ -66,7 +76,11 @@ class Operator:
 
         def there() -> bool:
             pods = self.pods()
-            ready = [pod for pod in pods if any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions") or [])]
+            ready = [
+                pod
+                for pod in pods
+                if any(item["type"] == "Ready" and item["status"] == "True" for item in pod["status"].get("conditions") or [])
+            ]
             return len(pods) == replicas and len(ready) == replicas
 
         wait_for(f"{replicas} operator pods", there, seconds=90)

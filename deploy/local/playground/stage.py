@@ -6,6 +6,7 @@ LLAMA_PROMETHEUS_URL its Prometheus.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,8 @@ from playground.operator import Operator
 from playground.tools import Tools
 
 ROOT = Path(__file__).resolve().parents[3]
-OPERATOR_IMAGE = "docker.io/llama-local/operator:dev"
+OPERATOR_IMAGE = "docker.io/llama-local/operator"
+IMAGE_SOURCES = ("operator", "serving/llama_serving", "pyproject.toml", "uv.lock", "LICENSE")
 PROMETHEUS_URL = "http://prometheus.monitoring:9090"
 PROMETHEUS = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MODELS = ("smollm2-135m", "tiny-llama-tp2")
@@ -38,7 +40,7 @@ class Stage:
         self.progress = progress or Progress()
         self.cluster = Cluster(progress=self.progress)
         self.tools = Tools(self.cluster)
-        self.operator_image = os.environ.get("LLAMA_OPERATOR_IMAGE", OPERATOR_IMAGE)
+        self.operator_image = os.environ.get("LLAMA_OPERATOR_IMAGE") or f"{OPERATOR_IMAGE}:{image_key()}"
         self.serving_image = os.environ.get("LLAMA_SERVING_IMAGE", "")
         self.prometheus_url = os.environ.get("LLAMA_PROMETHEUS_URL", PROMETHEUS_URL)
 
@@ -55,7 +57,11 @@ class Stage:
     @cached_property
     def pod_template(self) -> dict[str, Any]:
         """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign cluster."""
-        return {} if self.cluster.foreign else pod_template.make(serving_env=self.cluster.settings.serving_env, models=self.cluster.settings.models)
+        return (
+            {}
+            if self.cluster.foreign
+            else pod_template.make(serving_env=self.cluster.settings.serving_env, models=self.cluster.settings.models)
+        )
 
     def cluster_up(self) -> None:
         """Start the cluster, or check that the foreign one answers."""
@@ -65,11 +71,15 @@ class Stage:
         """Build what is not built, and bring it to the nodes."""
         if self.cluster.foreign:
             if not self.serving_image or "LLAMA_OPERATOR_IMAGE" not in os.environ:
-                raise ForeignCluster("name images that your cluster can pull: LLAMA_OPERATOR_IMAGE (operator/Dockerfile) and LLAMA_SERVING_IMAGE")
+                raise ForeignCluster(
+                    "name images that your cluster can pull: LLAMA_OPERATOR_IMAGE (operator/Dockerfile) and LLAMA_SERVING_IMAGE"
+                )
             return
         images = Images(self.cluster.settings, self.cluster.layout.debian, self.progress)
-        with self.progress.step("build the operator's image from its Dockerfile"):
-            archive = images.build_image(ROOT / "operator" / "Dockerfile", ROOT, self.operator_image, build_args={"BASE": images.base_image()})
+        # The tag is a hash of all that goes in: an archive of that name is the image already.
+        archive = images.archive_of(self.operator_image)
+        if not archive.is_file():
+            images.build_image(ROOT / "operator" / "Dockerfile", ROOT, self.operator_image)
         serve_archive, self.serving_image = images.serve_base()
         with self.progress.step("load the images into both nodes"):
             self.cluster.load_image(archive)
@@ -139,6 +149,19 @@ class Stage:
             **spec,
         }
         return _manifest(name, body)
+
+
+def image_key() -> str:
+    """Twelve hex digits over every file that the operator's image is made from: another content is another tag, so that pods never run an old one."""
+    digest = hashlib.sha256()
+    for source in IMAGE_SOURCES:
+        place = ROOT / source
+        files = (
+            [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+        )
+        for file in files:
+            digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _manifest(name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -65,6 +65,8 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
                     registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
                     settings=make_kopf_settings(),
                     standalone=True,
+                    # Kopf would ask the system for a user name, and the image's user has none.
+                    identity=cast("Any", settings.pod_name),
                     clusterwide=not settings.watch_namespaces,
                     namespaces=settings.watch_namespaces,
                     stop_flag=halt,
