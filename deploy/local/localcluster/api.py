@@ -59,7 +59,7 @@ class Api:
         """Read the kubeconfig.
 
         Raises:
-            ForeignCluster: it has no context of that name.
+            ForeignCluster: it has no context of that name, or logs in by a plugin.
 
         """
         config = yaml.safe_load(kubeconfig.read_text())
@@ -70,6 +70,12 @@ class Api:
         user: dict[str, Any] = next(
             (entry["user"] for entry in config.get("users") or [] if entry["name"] == contexts[context]["user"]), {}
         )
+        for way in ("exec", "auth-provider"):
+            if way in user:
+                raise ForeignCluster(
+                    f"{kubeconfig}: the context {context} logs in by {way!r}, which is not supported here. "
+                    "Give a kubeconfig with a token or a client certificate, for example of a service account"
+                )
         self.server = str(cluster["server"])
         self._headers = {"Authorization": f"Bearer {user['token']}"} if "token" in user else {}
         self._tls = _tls_context(cluster, user, kubeconfig.parent)

@@ -194,6 +194,7 @@ class Cluster:
         self.settings.audit_log.parent.mkdir(exist_ok=True)
         if all(state["running"] for state in self.status().values()) and self.api.ready():
             self._wait_for_nodes(list(NODES))
+            prometheus.ensure(self)  # an interrupted start may have come this far
             progress.note(f"the cluster runs already. KUBECONFIG={self.kubeconfig}")
             return
         with progress.step("start the box and its network"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import archive
+from .api import ApiError
 from .errors import LocalClusterError
 from .waiting import wait_for
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 NAME = "docker.io/llama-local/prometheus"
+DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
 
 
@@ -53,24 +55,29 @@ def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
 
 
 def ensure(cluster: Cluster) -> None:
-    """Load the image, apply the manifests and wait until Prometheus is available.
+    """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image.
 
     Raises:
         NotReady: it is not available after 90 s.
 
     """
     target, name = image(cluster.settings, cluster.layout.debian)
-    deployment = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+    if _available(cluster, name):
+        return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
         cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
+        hint = "See: localcluster kubectl -- -n monitoring describe pods"
+        wait_for("Prometheus is available", lambda: _available(cluster, name), seconds=90, every=0.3, hint=hint)
 
-        def available() -> bool:
-            found = cluster.api.get(deployment)
-            status = found.get("status", {})
-            current: bool = status.get("observedGeneration") == found["metadata"]["generation"]
-            return current and int(status.get("availableReplicas", 0)) >= 1
 
-        wait_for(
-            "Prometheus is available", available, seconds=90, every=0.3, hint="See: localcluster kubectl -- -n monitoring describe pods"
-        )
+def _available(cluster: Cluster, name: str) -> bool:
+    try:
+        found = cluster.api.get(DEPLOYMENT)
+    except ApiError as error:
+        if error.code == 404:
+            return False
+        raise
+    status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
+    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name
+    return current and int(status.get("availableReplicas", 0)) >= 1
