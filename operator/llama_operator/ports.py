@@ -67,6 +67,14 @@ class Metrics(Protocol):
         ...
 
 
+class ModelFiles(Protocol):
+    """Reads what a model's files say about it."""
+
+    async def read_config(self, source: str, revision: str | None = None) -> object:
+        """The parsed config.json (a dict) of an `hf://` source, or anything else when it cannot be known."""
+        ...
+
+
 class ServeApi(Protocol):
     """Ray Serve's REST API on a head."""
 

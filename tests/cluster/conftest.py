@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from localcluster.errors import MissingTool
 from playground.client import Client
 from playground.kube import Namespace

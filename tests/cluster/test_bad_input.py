@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from localcluster.api import ApiError
 from playground.kube import Namespace
 from playground.stage import Stage

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from playground.kube import Namespace
 from playground.stage import Stage
 
@@ -82,7 +83,9 @@ def test_retries_are_bounded_and_an_edit_starts_anew(stage: Stage, namespace: Na
         said = namespace.wait_reason("stubborn", "Progressing", "RetriesExhausted", 180)
         assert "2 attempts" in said["message"]
         namespace.wait("its gang is gone, so that nothing is held for nobody", lambda: not namespace.pods("stubborn"), 60, "stubborn")
-        namespace.patch_llama("stubborn", {"spec": {"model": {"source": "file:///simulated"}, "engine": {"type": "simulated", "args": None}}})
+        namespace.patch_llama(
+            "stubborn", {"spec": {"model": {"source": "file:///simulated"}, "engine": {"type": "simulated", "args": None}}}
+        )
         namespace.wait_ready("stubborn", 1, 180)
         assert "failures" not in namespace.status("stubborn")
     finally:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from playground.kube import Namespace
 from playground.stage import ROOT, Stage
 

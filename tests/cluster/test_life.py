@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage, autoscaling

@@ -1,1 +1,3 @@
-"""What the demo and the cluster tests share: the operator installed from its chart, LlamaDeployments to apply, and a client inside the cluster."""
+"""What the demo and the cluster tests share: the operator installed from its chart, LlamaDeployments to apply, and a client inside the
+cluster.
+"""

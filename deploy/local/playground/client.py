@@ -1,4 +1,6 @@
-"""A client inside the cluster: a pod of the operator's image (Python and httpx), through which users' requests are made the way users make them."""
+"""A client inside the cluster: a pod of the operator's image (Python and httpx), through which users' requests are made the way users
+make them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class Load:
     def __init__(self, client: Client, url: str, model: str, plan: dict[str, Any]) -> None:
         """Begin at once."""
         self._result: dict[str, Any] | BaseException | None = None
-        self._client, self._stop = client, f"/tmp/stop-{uuid.uuid4().hex[:8]}"  # noqa: S108 - in the client pod
+        self._client, self._stop = client, f"/tmp/stop-{uuid.uuid4().hex[:8]}"
         plan = {**plan, "stop": self._stop}
         self._thread = threading.Thread(target=self._run, args=(client, url, model, plan), daemon=True)
         self._thread.start()

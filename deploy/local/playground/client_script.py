@@ -3,8 +3,8 @@
     python3 - chat URL MODEL PROMPT
     python3 - load URL MODEL '{"streams": 8, "tokens": 64, "seconds": 60, "requests": null, "stop": "/tmp/stop-1"}'
 
-A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens; no new one is begun once the file `stop` is there. It never retries: what a user would see
-is what it reports.
+A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens; no new one is
+begun once the file `stop` is there. It never retries: what a user would see is what it reports.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ async def load(url: str, model: str, plan: dict[str, Any]) -> dict[str, Any]:
     limit, stop = plan.get("requests"), Path(plan["stop"])
 
     async def worker(client: httpx.AsyncClient) -> None:
-        while time.monotonic() - begun < plan["seconds"] and not stop.exists():
+        while time.monotonic() - begun < plan["seconds"] and not stop.exists():  # noqa: ASYNC240 - a stat of a local file
             number = next(numbers)
             if limit is not None and number >= limit:
                 return

@@ -1,7 +1,7 @@
 """`make demo`: the main job from nothing to a closing table.
 
-A real cluster comes up, Helm installs the operator, a LlamaDeployment is applied, a trained model answers through the Service, load is sent, the
-operator goes from one replica to two on Prometheus metrics and back to one. Exit status 0 only when all of that was seen.
+A real cluster comes up, Helm installs the operator, a LlamaDeployment is applied, a trained model answers through the Service, load is
+sent, the operator goes from one replica to two on Prometheus metrics and back to one. Exit status 0 only when all of that was seen.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from localcluster.errors import LocalClusterError
 from rich.console import Console
 from rich.table import Table
 
+from localcluster.errors import LocalClusterError
 from playground import memory
 from playground.kube import Namespace
 from playground.stage import Stage, autoscaling

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 INTERVAL_SECONDS = 1.0
 
@@ -20,7 +21,7 @@ def available_kib() -> int:
 class Peak:
     """The most memory in use while the block ran, less what was in use before."""
 
-    def __enter__(self) -> Peak:
+    def __enter__(self) -> Self:
         """Begin to watch."""
         self._before = self._least = available_kib()
         self._stop = threading.Event()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from localcluster.api import Api
 from localcluster.waiting import wait_for
-
 from playground.tools import Tools
 
 NAMESPACE = "llama-system"
@@ -84,6 +84,18 @@ class Operator:
             return len(pods) == replicas and len(ready) == replicas
 
         wait_for(f"{replicas} operator pods", there, seconds=90)
+
+    def uid(self, pod: str) -> str:
+        """The uid of one of its pods."""
+        return next(str(item["metadata"]["uid"]) for item in self.pods() if item["metadata"]["name"] == pod)
+
+    def metric(self, name: str) -> float:
+        """The sum over labels of one of its own metrics, from the leading pod. Raises ApiError, LookupError."""
+        text = str(self._api.get(f"/api/v1/namespaces/{NAMESPACE}/pods/{self.holder()}:8082/proxy/metrics"))
+        values = [line.rsplit(" ", 1)[1] for line in text.splitlines() if re.match(rf"{re.escape(name)}[{{ ]", line)]
+        if not values:
+            raise LookupError(f"the operator has no metric {name}")
+        return sum(float(value) for value in values)
 
     def kill(self) -> None:
         """Delete the leading pod with no grace, as a lost node would; its Deployment makes another."""

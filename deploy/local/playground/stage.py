@@ -1,13 +1,14 @@
 """The whole stage: cluster, images, Prometheus, the operator from its chart. The demo and the cluster tests begin with `Stage().prepare()`.
 
-On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded: LLAMA_OPERATOR_IMAGE and LLAMA_SERVING_IMAGE name images that it can pull, and
-LLAMA_PROMETHEUS_URL its Prometheus.
+On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded: LLAMA_OPERATOR_IMAGE and LLAMA_SERVING_IMAGE name images
+that it can pull, and LLAMA_PROMETHEUS_URL its Prometheus.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from localcluster.errors import ForeignCluster
 from localcluster.images import Images
 from localcluster.progress import Progress
 from localcluster.waiting import wait_for
-
+from playground import freezing
 from playground.client import Client
 from playground.kube import Namespace
 from playground.operator import Operator
@@ -56,7 +57,9 @@ class Stage:
 
     @cached_property
     def pod_template(self) -> dict[str, Any]:
-        """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign cluster."""
+        """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign
+        cluster.
+        """
         return (
             {}
             if self.cluster.foreign
@@ -117,6 +120,14 @@ class Stage:
             self.operator.install()
         return self
 
+    def freeze_pod(self, uid: str) -> None:
+        """Stop every process of a pod where it stands. Raises NotReady when it has none."""
+        wait_for(f"processes of pod {uid}", lambda: freezing.send(uid, signal.SIGSTOP), seconds=10)
+
+    def thaw_pod(self, uid: str) -> None:
+        """Let a frozen pod go on; nothing happens when it is gone."""
+        freezing.send(uid, signal.SIGCONT)
+
     def namespace(self, name: str) -> Namespace:
         """A namespace of that name, made if it is not there."""
         return Namespace(self.api, name).make()
@@ -152,7 +163,9 @@ class Stage:
 
 
 def image_key() -> str:
-    """Twelve hex digits over every file that the operator's image is made from: another content is another tag, so that pods never run an old one."""
+    """Twelve hex digits over every file that the operator's image is made from: another content is another tag, so that pods never run
+    an old one.
+    """
     digest = hashlib.sha256()
     for source in IMAGE_SOURCES:
         place = ROOT / source

@@ -19,10 +19,10 @@ from llama_operator.control.gather import Senses, gather
 from llama_operator.control.settings import Settings
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
-from llama_operator.lifecycle.revision import keep_running, make_wish, render_context
+from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of
 from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
 from llama_operator.planning.shape import check_model
-from llama_operator.ports import ApiError, Clock, Metrics
+from llama_operator.ports import ApiError, Clock, Metrics, ModelFiles
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -49,6 +49,7 @@ class Reconciler:
     own: OwnMetrics
     clock: Clock
     settings: Settings
+    hub: ModelFiles | None = None
 
     async def reconcile(self, key: names.Key) -> float | None:
         """One pass. Returns seconds until the next look, None when the LlamaDeployment is gone. Raises ApiError, NotLeader, StepsFailed."""
@@ -56,7 +57,7 @@ class Reconciler:
         if raw is None:
             self.own.forget(key.namespace, key.name)
             return None
-        spec, problems = read_spec(raw)
+        spec, problems = await self._read_spec(raw)
         world = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
         previous = raw.get("status") or {}
@@ -76,6 +77,20 @@ class Reconciler:
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling)
+
+    async def _read_spec(self, raw: Mapping[str, Any]) -> tuple[LlamaDeploymentSpec | None, list[str]]:
+        """The spec, or its problems in words. A revision that is pinned already is not checked against its model again: it was accepted."""
+        problems = validate(raw)
+        if problems:
+            return None, [problem.message for problem in problems]
+        spec = LlamaDeploymentSpec.model_validate(raw["spec"])
+        if (raw.get("status") or {}).get("revision") == revision_of(spec):
+            return spec, []
+        problems = check_model(spec)
+        if not problems and self.hub is not None and spec.engine.type == "vllm" and spec.model.source.startswith("hf://"):
+            config = await self.hub.read_config(spec.model.source, spec.model.revision)
+            problems = check_model(spec, config) if isinstance(config, dict) else []
+        return (None, [problem.message for problem in problems]) if problems else (spec, [])
 
     async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
         if spec is None or world.deleting:
@@ -126,16 +141,6 @@ class Reconciler:
     def _next_look(self, decided: Plan, scaling: ScalingView) -> float:
         pause = look_again_in(decided, scaling.desired)
         return min(pause, self.settings.autoscale_interval_seconds) if scaling.enabled else pause
-
-
-def read_spec(raw: Mapping[str, Any]) -> tuple[LlamaDeploymentSpec | None, list[str]]:
-    """The spec, or its problems in words."""
-    problems = validate(raw)
-    if problems:
-        return None, [problem.message for problem in problems]
-    spec = LlamaDeploymentSpec.model_validate(raw["spec"])
-    problems = check_model(spec)
-    return (None, [problem.message for problem in problems]) if problems else (spec, [])
 
 
 def _turned(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[tuple[ConditionType, Mapping[str, Any]]]:

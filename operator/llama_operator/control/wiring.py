@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 import uuid
 from collections.abc import Mapping
 from functools import partial
@@ -22,6 +23,7 @@ from llama_operator.adapters.agents import HttpAgents
 from llama_operator.adapters.clock import SystemClock
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.http_server import HttpServer
+from llama_operator.adapters.hub import Hub
 from llama_operator.adapters.kube import Kube, connect
 from llama_operator.adapters.lease import Lease
 from llama_operator.adapters.own_metrics import OwnMetrics
@@ -41,6 +43,7 @@ from llama_operator.rendering import names
 log = structlog.get_logger(__name__)
 
 AGENT_TIMEOUT = httpx.Timeout(3.0, connect=1.5)
+HUB_TIMEOUT = httpx.Timeout(5.0, connect=3.0)
 SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 
 
@@ -78,6 +81,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
         httpx.AsyncClient(timeout=AGENT_TIMEOUT, trust_env=False) as agent_client,
         httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,
         httpx.AsyncClient(timeout=settings.prometheus_timeout_seconds) as prometheus_client,
+        httpx.AsyncClient(timeout=HUB_TIMEOUT) as hub_client,
     ):
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
@@ -91,6 +95,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             own=own,
             clock=SystemClock(),
             settings=settings,
+            hub=Hub(hub_client, settings.hub_endpoint, monotonic=time.monotonic),
         )
         await resync(kube, store, queue, settings.watch_namespaces)
         parts = [
