@@ -65,6 +65,7 @@ class Agent:
         self._stopping = asyncio.Event()
         self._drained_until: float | None = None
         self._ray_pid: int | None = None
+        self._draining: asyncio.Task[None] | None = None  # kept: the loop holds its tasks only weakly
         self._processes = Processes()
 
     def look(self) -> Snapshot:
@@ -251,19 +252,17 @@ class Agent:
         self._drained_until = until
         self.say(f"draining for at most {seconds:.0f} s", "Draining")
         if self.settings.role == "replica" and self.snap.node_id:
-            await self._drain_node(self.snap.node_id, seconds)
+            # Not waited for: with no head the call takes 40 s to give up, and neither the caller nor the streams should wait for that.
+            self._draining = asyncio.create_task(self._drain_node(self.snap.node_id, seconds))
 
     async def _drain_node(self, node_id: str, seconds: float) -> None:
         try:
-            refused = await asyncio.wait_for(
-                asyncio.to_thread(
-                    ray_internals.drain_node,
-                    self.settings.gcs_address,
-                    node_id,
-                    deadline_seconds=seconds,
-                    message="drained by llama-operator",
-                ),
-                timeout=10,
+            refused = await asyncio.to_thread(
+                ray_internals.drain_node,
+                self.settings.gcs_address,
+                node_id,
+                deadline_seconds=seconds,
+                message="drained by llama-operator",
             )
         except Exception as error:  # noqa: BLE001 -- with no head there is nobody to tell; the streams are waited for all the same
             logger.warning("the drain of Ray node %s could not be asked for: %s", node_id, error)
