@@ -48,7 +48,11 @@ def head_pod(context: RenderContext) -> dict[str, Any]:
     spec = pod["spec"]
     spec["volumes"].append({"name": "gcs", **volume})
     spec["containers"][0]["volumeMounts"].append({"name": "gcs", "mountPath": "/data"})
-    return _with_template(context, pod)
+    merged = _with_template(context, pod)
+    # The template's resources are meant for an engine: a head that asks for 256 GiB would take a second node.
+    main = next(item for item in merged["spec"]["containers"] if item["name"] == "llama")
+    main["resources"] = spec["containers"][0]["resources"]
+    return merged
 
 
 def gang_pod(context: RenderContext, rank: int) -> dict[str, Any]:
