@@ -37,9 +37,9 @@ CONFIG = ServingConfig(
 )
 
 
-def measure(url: str, streams: int, tokens: int) -> Round:
+def measure(url: str, streams: int, tokens: int, ramp: float) -> Round:
     """One round by a client process of its own."""
-    command = [sys.executable, "-m", "bench.endpoint.load", url, MODEL, str(streams), str(tokens)]
+    command = [sys.executable, "-m", "bench.endpoint.load", url, MODEL, str(streams), str(tokens), str(ramp)]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Round(**json.loads(result.stdout))
 
@@ -86,27 +86,29 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=700, help="tokens of each stream (70 a second)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ramp", type=float, default=1.0, help="seconds over which the streams begin; 0: all in one instant")
     options = parser.parse_args()
     paths = {"fast path (HAProxy, direct streaming)": True, "ordinary path (Serve's proxy)": False}
     base: list[Round] = []
     table: dict[str, Round] = {}
     with bare() as bare_url:
-        measure(bare_url, 8, 70)  # what is imported or compiled with a first request is not the path's cost
+        measure(bare_url, 8, 70, 0)  # what is imported or compiled with a first request is not the path's cost
         for name, fast in paths.items():
             with served(fast=fast) as url:
-                measure(url, 8, 70)
+                measure(url, 8, 70, 0)
                 rounds = []
                 for _ in range(options.rounds):
-                    base.append(measure(bare_url, options.streams, options.tokens))
-                    rounds.append(measure(url, options.streams, options.tokens))
+                    base.append(measure(bare_url, options.streams, options.tokens, options.ramp))
+                    rounds.append(measure(url, options.streams, options.tokens, options.ramp))
                 table[name] = median(rounds)
     bare_round = median(base)
-    return report({"the engine's own app (uvicorn)": bare_round, **table}, bare_round, options.streams, options.tokens)
+    return report({"the engine's own app (uvicorn)": bare_round, **table}, bare_round, options)
 
 
-def report(table: dict[str, Round], base: Round, streams: int, tokens: int) -> int:
+def report(table: dict[str, Round], base: Round, options: argparse.Namespace) -> int:
     """Print the table and the verdict."""
-    print(f"{streams} streams of {tokens} tokens at 70 tokens/s each; medians; {os.cpu_count()} cores for engine, proxies and client")
+    begin = f"begun within {options.ramp:g} s" if options.ramp else "begun in one instant"
+    print(f"{options.streams} streams of {options.tokens} tokens at 70 tokens/s, {begin}; medians; {os.cpu_count()} cores for everything")
     print(f"{'path':<40} {'tokens/s':>9} {'of bare':>8} {'first token p50':>16} {'p99':>8} {'failed':>7}")
     for name, item in table.items():
         share = item.tokens_per_second / base.tokens_per_second

@@ -1,6 +1,7 @@
 """The client: many streams at once, each read to its end; run as a process of its own, so that it is the same for every path.
 
-`python -m bench.endpoint.load URL MODEL STREAMS TOKENS` prints one JSON object.
+`python -m bench.endpoint.load URL MODEL STREAMS TOKENS RAMP` prints one JSON object. The streams begin evenly spread over
+RAMP seconds; at 0 all in the same instant.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
-async def _stream(session: aiohttp.ClientSession, url: str, model: str, tokens: int) -> tuple[float, float, int]:
+async def _stream(session: aiohttp.ClientSession, url: str, model: str, tokens: int, delay: float) -> tuple[float, float, int]:
     """Seconds to the first token, time of the last, and tokens received."""
+    await asyncio.sleep(delay)  # the stream's place in the ramp
     began = time.monotonic()
     body = {"model": model, "prompt": "x", "max_tokens": tokens, "stream": True}
     first, received = 0.0, 0
@@ -49,12 +51,13 @@ async def _stream(session: aiohttp.ClientSession, url: str, model: str, tokens: 
     return first - began, time.monotonic(), received
 
 
-async def run(url: str, model: str, streams: int, tokens: int) -> Round:
-    """Open all streams at once and read them to their ends."""
+async def run(url: str, model: str, streams: int, tokens: int, ramp: float) -> Round:
+    """Open the streams and read them to their ends."""
     timeout = aiohttp.ClientTimeout(total=STREAM_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
         began = time.monotonic()
-        results = await asyncio.gather(*(_stream(session, url, model, tokens) for _ in range(streams)), return_exceptions=True)
+        tasks = [_stream(session, url, model, tokens, ramp * index / streams) for index in range(streams)]
+        results = await asyncio.gather(*tasks, return_exceptions=True)
     good = [result for result in results if not isinstance(result, BaseException)]
     if not good:
         raise RuntimeError(f"no stream came through: {results[0]!r}")
@@ -67,8 +70,8 @@ async def run(url: str, model: str, streams: int, tokens: int) -> Round:
 
 def main(arguments: list[str]) -> None:
     """The command."""
-    url, model, streams, tokens = arguments
-    print(json.dumps(asdict(asyncio.run(run(url, model, int(streams), int(tokens))))))
+    url, model, streams, tokens, ramp = arguments
+    print(json.dumps(asdict(asyncio.run(run(url, model, int(streams), int(tokens), float(ramp))))))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,13 @@ def with_router(server: Application) -> Application:
     from ray import serve
     from ray.llm._internal.serve.core.ingress.router import LLMRouter
 
-    router = serve.deployment(LLMRouter, max_ongoing_requests=100_000, ray_actor_options={"num_cpus": 0})
+    router = serve.deployment(
+        LLMRouter,
+        max_ongoing_requests=100_000,
+        ray_actor_options={"num_cpus": 0},
+        # One line for each request of a user, which the replica's own log has, too.
+        logging_config={"enable_access_log": False},
+    )
     return server._with_ingress_request_router(router.bind(server=server))  # noqa: SLF001 -- the only way in; see the module's docstring
 
 
