@@ -142,11 +142,12 @@ def test_a_pod_gets_gpus_a_volume_a_name_and_the_way_to_the_host(cluster: Cluste
     )
     cluster.api.apply(web)
     wait_running(cluster, "web")
-    cluster.api.apply(pod("asker", node="node-b", script="/bin/busybox nslookup web.default.svc.cluster.local > /dev/termination-log"))
+    look_up = "/bin/busybox nslookup web.default.svc.cluster.local > /dev/termination-log"
+    cluster.api.apply(pod("asker", node="node-b", script=look_up, restartPolicy="Never"))
     wait_for("the name was looked up", lambda: phase(cluster, "asker") == "Succeeded", seconds=30)
     status = cluster.api.get("/api/v1/namespaces/default/pods/asker")["status"]["containerStatuses"][0]
     address = cluster.api.get("/api/v1/namespaces/default/services/web")["spec"]["clusterIP"]
-    assert address in (status["state"].get("terminated") or status["lastState"]["terminated"])["message"]
+    assert address in status["state"]["terminated"]["message"]
     assert said("curl", "-sS", "--max-time", "5", f"http://{address}/") == "hello\n", "the host reaches a Service"
     cluster.api.apply(pod("wants-one", node="node-a", container={"resources": {"limits": {"nvidia.com/gpu": "1"}}}))
 
