@@ -96,6 +96,7 @@ async def load(url: str, model: str, plan: dict[str, Any]) -> dict[str, Any]:
         "tokensPerSecond": sum(item["chunks"] for item in results) / seconds,
         "firstP50": firsts[len(firsts) // 2] if firsts else None,
         "firstP99": firsts[min(len(firsts) - 1, int(len(firsts) * 0.99))] if firsts else None,
+        "firstTokenAt": min((item["begun"] + item["first"] for item in results if item["first"]), default=None),
         "longest": max((item["seconds"] for item in results), default=0.0),
     }
 

@@ -1,0 +1,69 @@
+"""hf:// models in pods, against a small hub that the test serves: what the hub refuses is the root cause, and a cut download is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playground.client import Client
+from playground.kube import Namespace
+from playground.stage import Stage
+
+from tests.harness import hub as hub_module
+
+pytestmark = pytest.mark.cluster
+TINY = "tiny-llama-tp2"
+
+
+@pytest.fixture(scope="module")
+def hub(local: Stage) -> Iterator[hub_module.FakeHub]:
+    """A hub on an address that pods reach, with one open model and one gated one."""
+    folder = local.cluster.settings.models / TINY
+    open_model = hub_module.Repo.of_folder(Path(folder))
+    gated = hub_module.Repo(files=open_model.files, tokens={"a-token-that-nobody-has"})
+    with hub_module.FakeHub({"llama/tiny": open_model, "llama/gated": gated}, host=local.cluster.host_ip) as served:
+        yield served
+
+
+def from_hub(stage: Stage, hub: hub_module.FakeHub, name: str, source: str) -> dict[str, Any]:
+    """A LlamaDeployment whose pods ask that hub."""
+    manifest = stage.small(name, TINY)
+    manifest["spec"]["model"]["source"] = source
+    container = manifest["spec"]["podTemplate"]["spec"]["containers"][0]
+    container["env"] = [*container["env"], {"name": "HF_ENDPOINT", "value": hub.url}]
+    return manifest
+
+
+REFUSALS = {
+    "gated": ("hf://llama/gated", "HubUnauthorized", "tokenSecretRef"),
+    "absent": ("hf://llama/absent", "HubNotFound", "llama/absent"),
+}
+
+
+@pytest.mark.parametrize(("source", "reason", "words"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_what_the_hub_refuses_is_said_with_its_remedy(
+    stage: Stage, namespace: Namespace, hub: hub_module.FakeHub, source: str, reason: str, words: str
+) -> None:
+    name = reason.lower()
+    namespace.apply(from_hub(stage, hub, name, source))
+    said = namespace.wait_reason(name, "Available", reason, 120)
+    assert words in said["message"]
+    namespace.delete_llama(name)
+    namespace.wait_gone(name, 60)
+
+
+def test_a_download_that_is_cut_and_rate_limited_goes_on_and_the_model_serves(
+    stage: Stage, namespace: Namespace, client: Client, hub: hub_module.FakeHub
+) -> None:
+    hub.faults.rate_limited, hub.faults.retry_after = 2, 1
+    hub.faults.cuts, hub.faults.cut_after = 1, 1_000_000
+    namespace.apply(from_hub(stage, hub, "fetched", "hf://llama/tiny"))
+    namespace.wait_ready("fetched", 1, 400)
+    answer = client.chat("http://fetched", "fetched", "Hello")
+    assert answer["status"] == 200
+    assert hub.faults.cuts == 0
+    assert any(seen.status == 206 for seen in hub.seen), "the rest was asked for by range"
+    namespace.delete_llama("fetched")
+    namespace.wait_gone("fetched", 60)
