@@ -29,7 +29,7 @@ class Prometheus:
             return Missing(reason="NotConfigured", message="the operator was given no Prometheus address")
         try:
             body = await self._read(selector)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: {type(error).__name__} {error}".rstrip())
         if isinstance(body, Missing):
             return body

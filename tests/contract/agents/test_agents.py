@@ -1,0 +1,107 @@
+"""The agents' HTTP port as docs/contracts.md has it. A pod is the user's: whatever answers there must not stop the operator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from llama_operator.adapters.agents import HttpAgents
+from llama_operator.lifecycle.observed import Agent, Unknown
+from llama_operator.ports import AgentError
+
+EXAMPLE = {
+    "schemaVersion": 1,
+    "role": "replica",
+    "pod": "demo-1a2b3c4d5e-g0-0",
+    "phase": "LoadingWeights",
+    "since": 1790000000.0,
+    "progress": {"percent": 42.5, "done": 114000000, "total": 269000000, "unit": "bytes"},
+    "message": "loading weights: 42 % of 269 MB",
+    "rootCause": None,
+    "ray": {"joined": True, "nodeId": "ab12"},
+    "engine": {"pid": 123, "startedAt": 1790000000.0, "kvCacheTokens": 46592, "inFlight": 3},
+    "versions": {"ray": "2.60.0", "vllm": "0.29.0", "python": "3.11.2", "llamaServing": "0.1.0"},
+}
+"""The example of docs/contracts.md."""
+
+
+def with_agent(handler: Callable[[httpx.Request], Any], call: Callable[[HttpAgents], Any]) -> Any:
+    async def run() -> Any:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+            return await call(HttpAgents(client))
+
+    return asyncio.run(run())
+
+
+def status(content: str, code: int = 200) -> Any:
+    return with_agent(lambda _: httpx.Response(code, content=content), lambda agents: agents.status("10.0.0.1"))
+
+
+def test_the_documented_answer_is_read() -> None:
+    assert status(json.dumps(EXAMPLE)) == Agent(
+        phase="LoadingWeights",
+        since=1790000000.0,
+        percent=42.5,
+        message="loading weights: 42 % of 269 MB",
+        joined=True,
+        in_flight=3,
+        kv_cache_tokens=46592,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("", 200),
+        ("<html>", 200),
+        ('{"phase": "Rea', 200),
+        ("[]", 200),
+        ("null", 200),
+        ('"Ready"', 200),
+        ("{}", 200),
+        ('{"phase": "Ready", "engine": []}', 200),
+        ('{"phase": "Ready", "engine": [1]}', 200),
+        ('{"phase": "Ready", "engine": {"inFlight": "many"}}', 200),
+        ('{"phase": "Ready", "progress": {"percent": NaN}}', 200),
+        ('{"phase": "Ready", "rootCause": "x"}', 200),
+        ('{"phase": "Ready"}', 500),
+        ("not found", 404),
+        ("", 302),
+    ],
+)
+def test_what_is_no_answer_is_unknown_or_harmless(content: str, code: int) -> None:
+    said = status(content, code)
+    assert isinstance(said, (Unknown, Agent))
+    assert isinstance(said, Unknown) or said == Agent(phase="Ready")
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectTimeout("timed out"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str)
+def test_an_agent_that_does_not_answer_is_unknown_and_its_drain_fails(error: httpx.HTTPError) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    assert with_agent(handler, lambda agents: agents.status("10.0.0.1")) == Unknown(f"{type(error).__name__}: {error}")
+    with pytest.raises(AgentError, match="agent at 10.0.0.1"):
+        with_agent(handler, lambda agents: agents.drain("10.0.0.1", "t", 120))
+
+
+def test_a_drain_carries_the_deadline_and_the_token() -> None:
+    seen: list[tuple[str, str, Any, str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, str(request.url), json.loads(request.content), request.headers["Authorization"]))
+        return httpx.Response(202)
+
+    with_agent(handler, lambda agents: agents.drain("fd00::1", "t0k", 120))
+    assert seen == [("POST", "http://[fd00::1]:8090/drain", {"deadlineSeconds": 120}, "Bearer t0k")]
+
+
+@pytest.mark.parametrize("code", [401, 404, 409, 500])
+def test_a_drain_that_is_refused_is_raised(code: int) -> None:
+    with pytest.raises(AgentError, match=str(code)):
+        with_agent(lambda _: httpx.Response(code), lambda agents: agents.drain("10.0.0.1", "t", 120))

@@ -1,0 +1,153 @@
+"""Ray Serve's REST API in the shapes of Ray 2.60.0, those included that lose fields while something stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from llama_operator.adapters.ray_serve import RayServe
+from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
+from llama_operator.ports import ServeError
+
+DEPLOYMENT = "LLMServer:demo"
+
+
+def with_api(handler: Callable[[httpx.Request], Any], call: Callable[[RayServe], Any]) -> Any:
+    async def run() -> Any:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+            return await call(RayServe(client))
+
+    return asyncio.run(run())
+
+
+def view(body: Any, status: int = 200) -> Serve | Unknown:
+    content = body if isinstance(body, str) else json.dumps(body)
+    found: Serve | Unknown = with_api(lambda _: httpx.Response(status, content=content), lambda api: api.view("10.0.0.1", "t0k", DEPLOYMENT))
+    return found
+
+
+def instance(**deployment: Any) -> dict[str, Any]:
+    """ServeInstanceDetails, cut to what says something."""
+    router = {"name": "LLMRouter", "status": "HEALTHY", "target_num_replicas": 2, "replicas": [{"state": "RUNNING", "node_ip": "10.0.0.9"}]}
+    app = {
+        "name": "llama",
+        "route_prefix": "/",
+        "status": "RUNNING",
+        "message": "",
+        "deployments": {DEPLOYMENT: {"name": DEPLOYMENT, **deployment}, "LLMRouter": router},
+    }
+    return {"controller_info": {"node_ip": "10.0.0.1"}, "proxies": {"n1": {"status": "HEALTHY"}}, "applications": {"llama": app}, "target_capacity": None}
+
+
+RUNNING = {"state": "RUNNING", "replica_id": "abc", "node_ip": "10.0.1.1", "pid": 7, "log_file_path": "/x"}
+
+
+def test_the_scaled_deployment_is_read_and_the_router_is_not() -> None:
+    found = view(instance(status="HEALTHY", message="", target_num_replicas=2, replicas=[RUNNING, {**RUNNING, "state": "STARTING", "node_ip": None}]))
+    assert found == Serve(
+        deployed=True,
+        app_status="RUNNING",
+        deployment_status="HEALTHY",
+        message="",
+        target=2,
+        replicas=[ServeReplica(state="RUNNING", node_ip="10.0.1.1"), ServeReplica(state="STARTING", node_ip=None)],
+    )
+
+
+def test_a_replica_that_stops_may_have_lost_its_address() -> None:
+    found = view(instance(status="DOWNSCALING", target_num_replicas=1, replicas=[RUNNING, {"state": "STOPPING", "replica_id": "x"}]))
+    assert isinstance(found, Serve)
+    assert list(found.replicas) == [ServeReplica(state="RUNNING", node_ip="10.0.1.1"), ServeReplica(state="STOPPING", node_ip=None)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"controller_info": {}, "proxies": {}, "applications": {}, "target_capacity": None}, {}, {"applications": None}, {"applications": {"other": {}}}],
+    ids=["Serve is not started", "empty", "null", "another application"],
+)
+def test_without_our_application_nothing_is_deployed(body: dict[str, Any]) -> None:
+    assert view(body) == Serve(deployed=False)
+
+
+def test_an_application_whose_deployments_are_not_there_yet_has_no_target() -> None:
+    body = instance()
+    body["applications"]["llama"].update(status="DEPLOYING", deployments={})
+    assert view(body) == Serve(deployed=True, app_status="DEPLOYING", target=None, replicas=[])
+
+
+@pytest.mark.parametrize(
+    ("app", "deployment", "want"),
+    [
+        ("app says", "deployment says", "deployment says"),
+        ("app says", "", "app says"),
+        ("app says", None, "app says"),
+        (None, None, ""),
+    ],
+)
+def test_the_message_is_the_deployments_else_the_applications(app: str | None, deployment: str | None, want: str) -> None:
+    body = instance(status="DEPLOY_FAILED", message=deployment)
+    body["applications"]["llama"].update(status="DEPLOY_FAILED", message=app)
+    found = view(body)
+    assert isinstance(found, Serve)
+    assert (found.message, found.app_status) == (want, "DEPLOY_FAILED")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("Serve controller is down", 503, "the head answers 503: Serve controller is down"),
+        ("Unauthorized: Missing authentication token", 401, "the head answers 401: Unauthorized: Missing authentication token"),
+        ("x" * 5000, 500, "the head answers 500: " + "x" * 200),
+        ("<html>", 200, "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
+        ("[]", 200, "AttributeError: 'list' object has no attribute 'get'"),
+        ('{"applications": {"llama": "x"}}', 200, "AttributeError: 'str' object has no attribute 'get'"),
+        ('{"applications": {"llama": {"deployments": {"LLMServer:demo": {"replicas": [3]}}}}}', 200, "AttributeError: 'int' object has no attribute 'get'"),
+    ],
+)
+def test_what_cannot_be_told_is_unknown_with_its_reason(body: str, status: int, said: str) -> None:
+    assert view(body, status) == Unknown(said)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str)
+def test_a_head_that_does_not_answer_is_unknown_and_a_call_fails(error: httpx.HTTPError) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    assert with_api(handler, lambda api: api.view("10.0.0.1", "t", DEPLOYMENT)) == Unknown(f"{type(error).__name__}: {error}")
+    with pytest.raises(ServeError, match=type(error).__name__):
+        with_api(handler, lambda api: api.put("10.0.0.1", "t", {}))
+
+
+def test_the_calls_are_those_of_the_rest_api_with_the_token() -> None:
+    seen: list[tuple[str, str, Any, str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        body = json.loads(request.content) if request.content else None
+        seen.append((request.method, str(request.url), body, request.headers["Authorization"]))
+        return httpx.Response(200)
+
+    with_api(handler, lambda api: api.put("10.0.0.1", "t0k", {"applications": []}))
+    with_api(handler, lambda api: api.scale("fd00::1", "t0k", "LLMServer:meta/x", 0))
+    assert seen == [
+        ("PUT", "http://10.0.0.1:8265/api/serve/applications/", {"applications": []}, "Bearer t0k"),
+        (
+            "POST",
+            "http://[fd00::1]:8265/api/v1/applications/llama/deployments/LLMServer%3Ameta%2Fx/scale",
+            {"target_num_replicas": 0},
+            "Bearer t0k",
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(400, "1 validation error for ServeDeploySchema"), (404, "no such deployment"), (412, "external_scaler_enabled is false"), (503, "down")],
+)
+def test_a_refusal_is_raised_with_serves_words(status: int, text: str) -> None:
+    with pytest.raises(ServeError, match=f"{status}: {text}"):
+        with_api(lambda _: httpx.Response(status, text=text), lambda api: api.scale("10.0.0.1", "t", DEPLOYMENT, 1))
