@@ -30,6 +30,7 @@ class Life:
     ip: str
     phase: str = "Starting"
     loading_since: float | None = None
+    ready_at: float | None = None
     in_flight: int = 0
     dies_at: float | None = None
 
@@ -167,6 +168,7 @@ class FakeCluster:
             life.loading_since = self.now if life.loading_since is None else life.loading_since
             done = (self.now - life.loading_since) / self.load_seconds
             life.phase = "LoadingWeights" if done < 0.8 else "WarmingUp" if done < 1 else "Ready"
+            life.ready_at = self.now if life.phase == "Ready" else None
 
     def _source(self, pod: Mapping[str, Any]) -> str:
         env = next(item["value"] for item in pod["spec"]["containers"][0]["env"] if item["name"] == "LLAMA_CONFIG")
@@ -183,7 +185,7 @@ class FakeCluster:
         gang = self.gang(pod)
         pipeline = int(env.split('"pipeline_parallel":', 1)[1].split(",", 1)[0])
         size = pipeline if requested(pod, GPU) else 1
-        return len(gang) == size and all(item["status"].get("phase") == "Running" for item in gang)
+        return len(gang) == size and all(item.get("status", {}).get("phase") == "Running" for item in gang)
 
     async def status(self, ip: str) -> Agent | Unknown:
         """See ports.Agents."""
