@@ -169,7 +169,10 @@ class Images:
         policy.write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))  # nothing is pulled: every image is made here
         registries = self._home / "registries.conf"
         registries.write_text('unqualified-search-registries = []\nshort-name-mode = "permissive"\n')
+        containers = self._home / "containers.conf"
+        containers.write_text(f'[network]\nnetwork_config_dir = "{self._home / "cni"}"\n')  # else buildah makes /etc/cni on the machine
         env = {
+            "CONTAINERS_CONF": str(containers),
             "STORAGE_DRIVER": "vfs",
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_REGISTRIES_CONF": str(registries),
