@@ -1,8 +1,9 @@
 """From nothing to the first token: through the operator, beside the same engine started bare. One run, one machine, one after the other.
 
-    make cluster-up && deploy/bin/uv run --frozen python -m bench.first_token
+    deploy/bin/uv run --frozen python -m bench.first_token
 
-Bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator: from `kubectl apply` to the first
+Bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator: from
+`kubectl apply` to the first
 token of a streamed answer through the Service, sent as soon as the object exists, so that it is held until a replica is there. The model,
 the engine's arguments and its environment are the same. Both begin with warm file caches: the order is bare, operator, bare, operator.
 """
@@ -20,11 +21,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from localcluster.waiting import wait_for
 from playground.kube import Namespace
 from playground.stage import Stage
-from rich.console import Console
-from rich.table import Table
 
 ROUNDS = 2
 PORT = 18000
@@ -61,7 +63,11 @@ def bare(stage: Stage, manifest: dict[str, Any]) -> float:
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=env, stdout=sink, stderr=subprocess.STDOUT)
         try:
-            wait_for("the bare engine's first token", lambda: _alive(process, log) and first_token(f"http://127.0.0.1:{PORT}", NAME), seconds=LONGEST_SECONDS)
+            wait_for(
+                "the bare engine's first token",
+                lambda: _alive(process, log) and first_token(f"http://127.0.0.1:{PORT}", NAME),
+                seconds=LONGEST_SECONDS,
+            )
             return time.monotonic() - begun
         finally:
             process.terminate()

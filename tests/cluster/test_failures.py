@@ -18,7 +18,7 @@ pytestmark = pytest.mark.cluster
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
-    "hidden_size": 64,
+    "hidden_size": 96,
     "intermediate_size": 128,
     "num_attention_heads": 6,
     "num_key_value_heads": 2,

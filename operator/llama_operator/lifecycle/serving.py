@@ -1,8 +1,8 @@
 """What Ray Serve is told, and which pods let users in.
 
 Serve's replica count follows the gangs that are of use: a gang that still starts counts, since Serve waits for its node without harm;
-one that failed to load, or that left, does not. A draining gang counts until Serve itself has let go of its replica; lowering the count earlier
-would leave the choice of the victim to Serve.
+one that failed to load, or that left, does not. A draining gang counts until Serve itself has let go of its replica; lowering the
+count earlier would leave the choice of the victim to Serve.
 
 Users enter at replica pods. Only while none is ready does the head let them in: its proxy then holds their requests.
 """
