@@ -11,9 +11,11 @@ import json
 import os
 import secrets
 import signal
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -115,6 +117,8 @@ class BareHost:
 
     def __post_init__(self) -> None:
         self.address = own_address()
+        # Ray's sockets lie below its temporary directory, and a socket's path has at most 107 bytes: pytest's directories are too long.
+        self.sockets = Path(tempfile.mkdtemp(prefix="llama-"))
         # As in a pod: the package as files, with the entry point of the vLLM plugin beside it.
         install(self._made(self.directory / "code"))
 
@@ -146,7 +150,7 @@ class BareHost:
             "LLAMA_POD_NAME": name,
             "LLAMA_POD_IP": self.address,
             "LLAMA_RUN_DIR": str(directory / "run"),
-            "LLAMA_RAY_TEMP_DIR": str(directory / "ray"),
+            "LLAMA_RAY_TEMP_DIR": str(self.sockets / name),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             # Several proxies share this machine's address.
@@ -185,7 +189,13 @@ class BareHost:
             "proxy_location": "EveryNode",
         }
         url = self.head.url("dashboard", "/api/serve/applications/")
-        wait_for(lambda: call("PUT", url, body, self.token)[0] == 200, 90, "the head takes the application")
+
+        def taken() -> bool:
+            if cause := self.head.status().get("rootCause"):
+                raise RuntimeError(f"the head has failed: {cause['message']}")
+            return call("PUT", url, body, self.token)[0] == 200
+
+        wait_for(taken, 90, "the head takes the application")
 
     def application(self) -> dict[str, Any]:
         """The application as Serve shows it; empty while the head does not answer."""
@@ -209,6 +219,7 @@ class BareHost:
         for pod in reversed(self.pods):
             if pod.process.poll() is None:
                 pod.terminate()
+        shutil.rmtree(self.sockets, ignore_errors=True)  # a socket that vanishes while it is listed is as good as removed
 
 
 @contextlib.contextmanager
