@@ -10,8 +10,8 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import shutil
+import signal
 import socket
 import subprocess
 import sys
