@@ -54,9 +54,10 @@ RULES: tuple[Rule, ...] = (
         retryable=False,
     ),
     _rule(
-        r"larger than the available KV cache memory \((.+? GiB)\).*?(?:estimated maximum model length is (\d+))?",
+        r"max seq len \((\d+)\), \(([\d.]+ GiB) KV cache is needed, which is larger than the available KV cache memory \(([\d.]+ GiB)\)"
+        r"[^\n]*?estimated maximum model length is (\d+)",
         "OutOfMemory",
-        "the KV cache does not hold one request of the full context: {whole}. Lower spec.context.maxTokens, or give the engine more memory",
+        "spec.context.maxTokens: a context of {0} tokens needs {1} of KV cache and {2} is there. Give at most {3}, or more memory",
         retryable=False,
     ),
     _rule(

@@ -17,6 +17,11 @@ PROVOKED: dict[str, tuple[str, str, bool]] = {
     "badvalue": ("EngineFailed", "vLLM refuses an engine argument: cache_dtype: Input should be 'auto'", False),
     "context-too-long": ("EngineFailed", "spec.context.maxTokens: 9999 is more than the 2048 tokens", False),
     "kv-too-big": ("OutOfMemory", "the KV cache was to take 400.0 GiB, and the node has 14.57/17.71 GiB free", True),
+    "kv-too-small": (
+        "OutOfMemory",
+        "a context of 8000000 tokens needs 7.63 GiB of KV cache and 1.0 GiB is there. Give at most 1048448",
+        False,
+    ),
     "no-shell": ("EngineFailed", "the image has no /bin/sh", False),
     "no-weights": ("ModelNotFound", "there are no weight files in /models/noweights", False),
     "tp3": ("ShapeNotDivisible", "3 does not divide the model's 8 attention heads", False),
@@ -52,11 +57,6 @@ OTHERS = [
         "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.",
         "OutOfMemory",
         "the weights leave no memory for the KV cache",
-    ),
-    (
-        "ValueError: max seq len (131072): 63.0 GiB KV cache is needed, which is larger than the available KV cache memory (12.3 GiB).",
-        "OutOfMemory",
-        "Lower spec.context.maxTokens",
     ),
     (
         "RuntimeError: [enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.",
