@@ -202,12 +202,13 @@ class Agent:
         if self._ray_pid is None:
             raise RuntimeError("Ray was not started")
         async with aiohttp.ClientSession() as session:
-            watcher = asyncio.create_task(self._look_on(session))
+            watchers = [asyncio.create_task(self._look_on(session)), asyncio.create_task(self._look_for_node())]
             try:
                 return await self._processes.wait(self._ray_pid)
             finally:
-                watcher.cancel()
-                await asyncio.gather(watcher, return_exceptions=True)
+                for watcher in watchers:
+                    watcher.cancel()
+                await asyncio.gather(*watchers, return_exceptions=True)
 
     async def _look_on(self, session: aiohttp.ClientSession) -> None:
         while True:
@@ -224,19 +225,23 @@ class Agent:
             self.snap = replace(self.snap, proxy_ok=proxy_ok, gcs_ok=gcs_ok, dashboard_ok=dashboard_ok)
         else:
             self.snap = replace(self.snap, proxy_ok=proxy_ok)
-        if not self.snap.ray_joined:
-            await self._look_for_node()
 
     async def _look_for_node(self) -> None:
-        try:
-            node_id = await watch.own_node_id(self.settings)
-        except Exception as error:  # noqa: BLE001 -- Ray raises many kinds while a GCS comes up; all mean "not yet"
-            logger.info("the GCS does not answer yet: %s", error)
-            return
-        if node_id:
-            self.snap = replace(self.snap, ray_joined=True, node_id=node_id)
-            waits = self.settings.role == "replica" and self.settings.rank == 0
-            self.say("Ray has joined; waiting for the engine" if waits else "Ray has joined")
+        """Until Ray has joined. Apart from the other looks: a client of a GCS that is not there yet takes 40 s to give up."""
+        host, _, port = self.settings.gcs_address.rpartition(":")
+        while not self.snap.ray_joined:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not await watch.port_open(host, int(port)):
+                continue
+            try:
+                node_id = await watch.own_node_id(self.settings)
+            except Exception as error:  # noqa: BLE001 -- Ray raises many kinds while a GCS comes up; all mean "not yet"
+                logger.info("the GCS does not answer yet: %s", error)
+                continue
+            if node_id:
+                self.snap = replace(self.snap, ray_joined=True, node_id=node_id)
+                waits = self.settings.role == "replica" and self.settings.rank == 0
+                self.say("Ray has joined; waiting for the engine" if waits else "Ray has joined")
 
     def _ray_log(self) -> str:
         try:
