@@ -12,6 +12,9 @@ from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
 from llama_operator.ports import ServeError
 from llama_serving.config import APP_NAME, DASHBOARD_PORT
 
+SEND_SECONDS = 30.0
+"""The first PUT to a fresh head starts Serve's controller; on a busy machine that takes longer than a read may."""
+
 
 class RayServe:
     """Implements ServeApi."""
@@ -43,7 +46,7 @@ class RayServe:
 
     async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any]) -> None:
         try:
-            answer = await self._client.request(method, url, json=body, headers=_auth(token))
+            answer = await self._client.request(method, url, json=body, headers=_auth(token), timeout=SEND_SECONDS)
         except httpx.HTTPError as error:
             raise ServeError(f"{method} {url}: {type(error).__name__}: {error}") from error
         if answer.is_error:

@@ -66,7 +66,7 @@ def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, P
 
 
 async def _ask_agents(senses: Senses, pods: Sequence[Pod]) -> dict[str, Agent | Unknown]:
-    asked = [pod for pod in pods if pod.component == names.REPLICA and pod.ip and pod.running]
+    asked = [pod for pod in pods if pod.ip and pod.running]
     answers = await asyncio.gather(*(senses.agents.status(pod.ip or "") for pod in asked))
     return {pod.name: answer for pod, answer in zip(asked, answers, strict=True)}
 

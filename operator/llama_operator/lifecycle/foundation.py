@@ -9,7 +9,7 @@ from typing import Any
 
 from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
-from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.observed import Pod, World
 from llama_operator.lifecycle.rollout import GONE_GRACE_SECONDS
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned
@@ -17,6 +17,9 @@ from llama_operator.rendering.revision import Pinned
 CONTROLLER_REVISION = "ControllerRevision"
 CLAIM = "PersistentVolumeClaim"
 SERVICE = "Service"
+
+FAILED_HEAD_SECONDS = 10.0
+"""How long a head that failed is left to be looked at. A head costs no GPU, and nothing can load without it: it is tried for ever."""
 
 
 def shared_objects(world: World, desired: Sequence[Mapping[str, Any]]) -> list[Action]:
@@ -50,20 +53,22 @@ def revision_objects(world: World, pinned: Pinned, record: Mapping[str, Any] | N
     return actions
 
 
-def ended_heads(world: World) -> list[Action]:
-    """Heads whose container ended: the pod object is deleted, so that a new one can take its name and its store."""
+def ended_heads(world: World, now: float) -> list[Action]:
+    """Heads that ended, or whose Ray could not start: the pod is deleted, so that a new one can take its name and its store."""
     return [
-        Delete(
-            why=f"the head ended: {pod.ended}",
-            announce="HeadLost",
-            kind="Pod",
-            name=pod.name,
-            uid=pod.uid,
-            grace_seconds=GONE_GRACE_SECONDS,
-        )
+        Delete(why=f"the head ended: {why}", announce="HeadLost", kind="Pod", name=pod.name, uid=pod.uid, grace_seconds=GONE_GRACE_SECONDS)
         for pod in world.pods
-        if pod.component == names.HEAD and pod.ended and not pod.deleting
+        if pod.component == names.HEAD and not pod.deleting and (why := _why_replaced(world, pod, now))
     ]
+
+
+def _why_replaced(world: World, head: Pod, now: float) -> str | None:
+    if head.ended:
+        return head.ended
+    agent = world.agent(head)
+    if agent and agent.root_cause and agent.phase == "Failed" and now - agent.since >= FAILED_HEAD_SECONDS:
+        return agent.root_cause.message
+    return None
 
 
 def clear_old_revisions(world: World, current: str) -> list[Action]:

@@ -68,7 +68,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     if names.FINALIZER not in world.finalizers:
         actions.append(AddFinalizer(why="children must be gone before the LlamaDeployment is"))
     actions += foundation.shared_objects(world, wish.shared)
-    actions += foundation.ended_heads(world)
+    actions += foundation.ended_heads(world, now)
     actions += foundation.revision_objects(world, pinned, wish.record)
     actions += steps.actions
     actions += serving.serve_steps(world, gangs, steps.victims, pinned, steps.serving, may_try=may_try)

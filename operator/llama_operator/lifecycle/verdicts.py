@@ -126,7 +126,9 @@ def _head(world: World, revision: str | None) -> Condition | None:
         return None
     if head is None:
         return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, "the head pod is not there yet")
-    why = head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet"
+    agent = world.agent(head)
+    failed = agent.root_cause.message if agent and agent.root_cause and agent.phase == "Failed" else None
+    why = failed or head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet"
     return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, f"the head starts: {why}")
 
 

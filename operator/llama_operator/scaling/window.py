@@ -15,7 +15,9 @@ from typing import Any
 MIN_BUCKET_SECONDS = 5.0
 BUCKETS = 10
 GAP_BUCKETS = 3
-"""So many buckets without a look, and nobody can say what the load was in between."""
+GAP_SECONDS = 30.0
+"""So many buckets, and at least so many seconds, without a look, and nobody can say what the load was in between. A pass that waits for a busy
+head takes ten seconds or more; that alone must not start the window anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class Window:
         start = now - now % self.bucket
         newest = self.points[-1][0] if self.points else None
         # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew.
-        broken = newest is None or start < newest or start - newest > GAP_BUCKETS * self.bucket
+        broken = newest is None or start < newest or start - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
         since = now if broken or self.since is None else self.since
         # Aligned to buckets, so that the oldest point goes in the same look in which a new one comes.
         horizon = start - self.down_seconds - self.bucket

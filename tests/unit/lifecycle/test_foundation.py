@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, OLD, Scene, a_head, context, pinned, record
 
 from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
 from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads, revision_objects, shared_objects
 from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.observed import Agent, RootCause
 from llama_operator.lifecycle.revision import shared_objects as wanted_shared
-from tests.harness.builders import NEW, OLD, Scene, a_head, context, pinned, record
+
+NOW = 1_790_000_000.0
 
 
 def live(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +97,24 @@ def test_a_head_that_is_on_its_way_out_is_waited_for() -> None:
     assert revision_objects(world, kept, None) == []
 
 
-@pytest.mark.parametrize(("over", "deleted"), [({}, 0), ({"ended": "Error", "phase": "Failed"}, 1), ({"ended": "Error", "deleting": True}, 0)])
+@pytest.mark.parametrize(
+    ("over", "deleted"), [({}, 0), ({"ended": "Error", "phase": "Failed"}, 1), ({"ended": "Error", "deleting": True}, 0)]
+)
 def test_a_head_whose_container_ended_is_deleted_so_that_its_name_comes_free(over: dict[str, Any], deleted: int) -> None:
-    actions = ended_heads(Scene().head(**over).gang(0, GangState.BROKEN).world())
+    actions = ended_heads(Scene().head(**over).gang(0, GangState.BROKEN).world(), NOW)
     assert [(type(action), action.announce) for action in actions] == [(Delete, "HeadLost")] * deleted
+
+
+@pytest.mark.parametrize(("seconds_ago", "deleted"), [(1, 0), (30, 1)])
+def test_a_head_whose_ray_could_not_start_is_left_to_be_looked_at_and_then_replaced(seconds_ago: float, deleted: int) -> None:
+    cause = RootCause(reason="RayFailed", message="Ray ended with status 1")
+    world = Scene().head().world()
+    head = world.head(NEW)
+    assert head is not None
+    said = Agent(phase="Failed", since=NOW - seconds_ago, root_cause=cause)
+    actions = ended_heads(replace(world, agents={**world.agents, head.name: said}), NOW)
+    assert [(type(action), action.announce) for action in actions] == [(Delete, "HeadLost")] * deleted
+    assert all("Ray ended with status 1" in action.why for action in actions)
 
 
 def test_the_head_of_an_old_revision_goes_when_its_last_gang_is_gone() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_head, a_pod
 
 from llama_operator.lifecycle.gangs import GangState, free_numbers, gangs_of, victim_order
 from llama_operator.lifecycle.observed import Agent, Pod, RootCause, Unknown
-from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_head, a_pod
 
 RUNS = {"ready": False, "ready_since": None}
 

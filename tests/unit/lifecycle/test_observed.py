@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, NOW, pinned
 
 from llama_operator.lifecycle.free_gpus import free_gpus, requested
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, RootCause, rfc3339, timestamp
 from llama_operator.rendering import names
-from tests.harness.builders import NEW, NOW, pinned
 
 
 def manifest(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -20,7 +20,15 @@ def manifest(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str,
 
 
 def test_a_pod_is_read_back_from_what_was_rendered() -> None:
-    pod = Pod.of(manifest({"phase": "Running", "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-09-21T14:13:25Z"}]}))
+    pod = Pod.of(
+        manifest(
+            {
+                "phase": "Running",
+                "podIP": "10.0.0.9",
+                "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-09-21T14:13:25Z"}],
+            }
+        )
+    )
     assert (pod.name, pod.revision, pod.component, pod.gang, pod.rank) == (f"demo-{NEW}-g3-1", NEW, names.REPLICA, 3, 1)
     assert (pod.ready, pod.ready_since, pod.created, pod.running, pod.traffic) == (True, NOW + 5, NOW, True, False)
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, NOW, Scene, context
+from tests.unit.lifecycle.test_foundation import keyed
 
 from llama_operator.lifecycle.actions import AddFinalizer, Apply, Create, Delete, PutServe, RemoveFinalizer
 from llama_operator.lifecycle.gangs import GangState
@@ -14,8 +16,6 @@ from llama_operator.lifecycle.plan import BUSY_SECONDS, REST_SECONDS, Plan, Wish
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.lifecycle.revision import make_wish
 from llama_operator.rendering import names
-from tests.harness.builders import NEW, NOW, Scene, context
-from tests.unit.lifecycle.test_foundation import keyed
 
 POLICY = RetryPolicy()
 

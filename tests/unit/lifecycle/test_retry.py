@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from tests.harness.builders import NEW, NOW, OLD, Scene
 
 from llama_operator.lifecycle import retry
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.observed import Failures
 from llama_operator.lifecycle.retry import RetryPolicy
-from tests.harness.builders import NEW, NOW, OLD, Scene
 
 POLICY = RetryPolicy(max_attempts=6, base_seconds=10, max_seconds=300)
 
 
-@pytest.mark.parametrize(
-    ("attempts", "pause"), [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (10_000, 300)]
-)
+@pytest.mark.parametrize(("attempts", "pause"), [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (10_000, 300)])
 def test_pauses_double_up_to_a_bound(attempts: int, pause: float) -> None:
     assert POLICY.pause(attempts) == pause
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
 
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of, serving_config
 from llama_operator.rendering.context import RenderOptions
 from llama_operator.rendering.revision import from_controller_revision
-from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
 
 GOLDEN = "21e74d5f52"
 """The revision of the least spec. It may only change together with a decision to restart every model at the next upgrade."""
@@ -130,7 +130,9 @@ def test_what_is_pinned_is_read_back_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"data": {"schema": 2}}, {"data": None}, {"data": {"schema": 1}}, {"metadata": {"name": "x"}}], ids=["newer", "empty", "half", "unlabelled"]
+    "change",
+    [{"data": {"schema": 2}}, {"data": None}, {"data": {"schema": 1}}, {"metadata": {"name": "x"}}],
+    ids=["newer", "empty", "half", "unlabelled"],
 )
 def test_a_record_that_another_hand_wrote_is_not_used(change: dict[str, Any]) -> None:
     assert from_controller_revision({**record(), **change}) is None

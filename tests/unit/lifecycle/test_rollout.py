@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, NOW, OLD, Scene, pinned
 
 from llama_operator.lifecycle.actions import Action, Create, Delete, Drain, Mark
 from llama_operator.lifecycle.gangs import GangState, gangs_of
 from llama_operator.lifecycle.observed import Agent, Serve, ServeReplica, World
 from llama_operator.lifecycle.rollout import DRAIN_MARGIN_SECONDS, GangSteps, is_drained, plan_gangs
 from llama_operator.rendering import names
-from tests.harness.builders import NEW, NOW, OLD, Scene, pinned
 
 
 def steps(world: World, target: int, *, may_create: bool = True, exhausted: bool = False, now: float = NOW) -> GangSteps:

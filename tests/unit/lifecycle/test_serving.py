@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, OLD, Scene, a_head, pinned
 
 from llama_operator.lifecycle.actions import Mark, PutServe, ScaleServe
 from llama_operator.lifecycle.gangs import GangState, gangs_of
 from llama_operator.lifecycle.observed import Serve, Unknown
 from llama_operator.lifecycle.serving import gave_up, serve_steps, traffic_steps
 from llama_operator.rendering import names
-from tests.harness.builders import NEW, OLD, Scene, a_head, pinned
 
 READY, LOADING, DRAINING, FAILED = GangState.READY, GangState.LOADING, GangState.DRAINING, GangState.FAILED
 
@@ -149,7 +149,11 @@ TRAFFIC: dict[str, tuple[Scene, tuple[int, ...], dict[str, str]]] = {
     "nothing is written when it is so already": (Scene().head(traffic=True).gang(0, LOADING), (), {}),
     "when the last one is told to drain the head opens in the same pass": (Scene().head().gang(0, READY), (0,), {NEW: "true"}),
     "a replica of the old revision is enough": (Scene().head().head(OLD).gang(0, READY, OLD).gang(0, LOADING), (), {}),
-    "the head of an old revision never lets users in": (Scene().head(OLD, traffic=True).head().gang(0, LOADING), (), {NEW: "true", OLD: "false"}),
+    "the head of an old revision never lets users in": (
+        Scene().head(OLD, traffic=True).head().gang(0, LOADING),
+        (),
+        {NEW: "true", OLD: "false"},
+    ),
     "a head that goes is not written to": (Scene().head(deleting=True).gang(0, LOADING), (), {}),
 }
 

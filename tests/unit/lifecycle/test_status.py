@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_pod, context
 
 from llama_operator.api.conditions import MESSAGE_LIMIT, Condition, ConditionType, find, merge
 from llama_operator.lifecycle.gangs import GangState
@@ -20,14 +21,15 @@ from llama_operator.lifecycle.status import (
     failures_to_json,
     says_something_new,
 )
-from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_pod, context
 
 READY, LOADING, FAILED, BROKEN, PENDING = GangState.READY, GangState.LOADING, GangState.FAILED, GangState.BROKEN, GangState.PENDING
 FIXED = ScalingView(enabled=False, desired=2)
 N = NEW
 
 
-def status_of(world: World, scaling: ScalingView = FIXED, *, problems: tuple[str, ...] = (), previous: Any = None, now: float = NOW) -> dict[str, Any]:
+def status_of(
+    world: World, scaling: ScalingView = FIXED, *, problems: tuple[str, ...] = (), previous: Any = None, now: float = NOW
+) -> dict[str, Any]:
     wish = make_wish(world, context(), scaling.desired)
     decided = plan(world, wish, RetryPolicy(), now)
     return build_status(world, decided, scaling, problems, previous or {}, NEW, now)
@@ -190,7 +192,13 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         "the Ray head does not answer (ConnectTimeout): requests are served, scaling waits",
     ),
     "all serve": (Scene().head().gang(0, READY).gang(1, READY).world(), A.PROGRESSING, "False", "Complete", "2 of 2 replicas are ready"),
-    "all serve, for users": (Scene().head().gang(0, READY).gang(1, READY).world(), A.AVAILABLE, "True", "Serving", "2 of 2 wanted replicas serve"),
+    "all serve, for users": (
+        Scene().head().gang(0, READY).gang(1, READY).world(),
+        A.AVAILABLE,
+        "True",
+        "Serving",
+        "2 of 2 wanted replicas serve",
+    ),
     "none serves yet": (Scene().head().world(), A.AVAILABLE, "False", "NoReplicaReady", "none of 2 wanted replicas serves yet"),
     "nothing is broken": (Scene().head().gang(0, READY).world(), A.DEGRADED, "False", "Healthy", "nothing is known to be broken"),
     "a deletion": (Scene().head().gang(0, READY).world(deleting=True), A.PROGRESSING, "True", "Deleting", "2 pods are still there"),
@@ -277,7 +285,16 @@ def test_a_phase_that_changes_begins_now() -> None:
 
 def scaled(age: float, value: float = 4.0) -> dict[str, Any]:
     signals = [{"name": "requestsInFlight", "value": value, "ageSeconds": age}]
-    view = ScalingView(enabled=True, desired=2, reason="Steady", message="m", metrics_reason="Fresh", metrics_message="f", signals=signals, memory={"since": 1.0})
+    view = ScalingView(
+        enabled=True,
+        desired=2,
+        reason="Steady",
+        message="m",
+        metrics_reason="Fresh",
+        metrics_message="f",
+        signals=signals,
+        memory={"since": 1.0},
+    )
     return status_of(percent_story(), view)
 
 
@@ -307,7 +324,9 @@ def test_the_autoscalers_block_remembers_when_it_last_scaled() -> None:
 def test_the_conditions_of_scaling(reason: str, metrics: str, want: list[tuple[str, str, str]]) -> None:
     view = ScalingView(enabled=True, desired=2, reason=reason, message="m", metrics_reason=metrics, metrics_message="f")
     conditions = status_of(percent_story(), view)["conditions"]
-    assert [(item["type"], item["status"], item["reason"]) for item in conditions if item["type"] in ("Scaling", "MetricsAvailable")] == want
+    assert [
+        (item["type"], item["status"], item["reason"]) for item in conditions if item["type"] in ("Scaling", "MetricsAvailable")
+    ] == want
 
 
 @pytest.mark.parametrize(
@@ -351,4 +370,7 @@ def test_only_one_gang_is_described_for_a_pod_that_was_replaced() -> None:
     scene = Scene(size=2).head().gang(0, READY)
     scene.pods.append(a_pod(1, 0, phase="Pending", ready=False))
     status = status_of(scene.world())
-    assert [(item["gang"], item["phase"], item["message"]) for item in status["replicas"]] == [(0, "Ready", ""), (1, "Pending", "rank 1 is not made yet")]
+    assert [(item["gang"], item["phase"], item["message"]) for item in status["replicas"]] == [
+        (0, "Ready", ""),
+        (1, "Pending", "rank 1 is not made yet"),
+    ]
