@@ -2,10 +2,10 @@
 
     deploy/bin/uv run --frozen python -m bench.first_token
 
-Bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator: from
-`kubectl apply` to the first
-token of a streamed answer through the Service, sent as soon as the object exists, so that it is held until a replica is there. The model,
-the engine's arguments and its environment are the same. Both begin with warm file caches: the order is bare, operator, bare, operator.
+Bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator: from `kubectl
+apply` to the first token of a streamed answer through the Service, sent as soon as the object exists, so that it is held until a replica
+is there. The model, the engine's arguments and its environment are the same. Both begin with warm file caches: the order is bare,
+operator, bare, operator.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Ray's tokens, without reading anybody's Secrets.
 
-Each LlamaDeployment's token is HMAC-SHA256(key, uid of the LlamaDeployment). The key lies in one Secret of the operator's own
-namespace, made at the
-first start. The operator can therefore compute every token and needs only `create` on Secrets elsewhere: a stolen service account
-reads none.
+Each LlamaDeployment's token is HMAC-SHA256(key, uid of the LlamaDeployment). The key lies in one Secret of the operator's own namespace,
+made at the first start. The operator can therefore compute every token and needs only `create` on Secrets elsewhere: a stolen service
+account reads none.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
 """Who may write: the rules of the Lease, without a clock of their own.
 
 Another holder's Lease counts as alive for its duration after we last saw it *change*, by our own monotonic clock. The times inside the
-Lease are
-never compared with our clock: nodes' clocks differ and jump. We ourselves stop writing when the last renewal that the API server
-confirmed was
-begun longer ago than the duration less a margin: a process that was frozen finds itself out of time before its next write, while a
-standby waits the whole duration. So at no time do two write.
+Lease are never compared with our clock: nodes' clocks differ and jump. We ourselves stop writing when the last renewal that the API
+server confirmed was begun longer ago than the duration less a margin: a process that was frozen finds itself out of time before its next
+write, while a standby waits the whole duration. So at no time do two write.
 """
 
 from __future__ import annotations

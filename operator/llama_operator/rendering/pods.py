@@ -1,9 +1,8 @@
 """The head pod, and the pods of a gang.
 
 Both run our agent as PID 1 in a stock Ray + vLLM image; an init container from the operator's own image brings the agent's code. They
-meet the
-restricted Pod Security profile: UID 1000, no capability, read-only root, no service-account token. `restartPolicy` is Never, because a
-gang is replaced whole by the operator and never piecemeal by the kubelet.
+meet the restricted Pod Security profile: UID 1000, no capability, read-only root, no service-account token. `restartPolicy` is Never,
+because a gang is replaced whole by the operator and never piecemeal by the kubelet.
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@
     down             when it was below throughout the down window: to the most of it in that window
     blind            nothing changes, and nothing is forgotten or learned
 
-The wanted number already contains replicas that still load, so a queue that waits for them asks for no further ones: 16 requests at 8
-a replica
-want 2, however many of the 2 are up. A gap in what was seen, after a restart or an outage, starts the down window anew: a scale-down is
-never decided on a time nobody looked at.
+The wanted number already contains replicas that still load, so a queue that waits for them asks for no further ones: 16 requests at 8 a
+replica want 2, however many of the 2 are up. A gap in what was seen, after a restart or an outage, starts the down window anew: a
+scale-down is never decided on a time nobody looked at.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """From Prometheus' raw samples to one number: requests that the replicas of a deployment have in hand, and those that wait.
 
-Two families say it for a running replica: Serve's (or our own) count, there from the first second, and vLLM's running and waiting
-gauges, which come
-late on a fresh replica and are the truth once it works. For each replica the larger counts: what only one of them knows is still load.
-Requests that wait in a proxy or router because no replica takes them come on top.
+Two families say it for a running replica: Serve's (or our own) count, there from the first second, and vLLM's running and waiting gauges,
+which come late on a fresh replica and are the truth once it works. For each replica the larger counts: what only one of them knows is
+still load. Requests that wait in a proxy or router because no replica takes them come on top.
 
 A replica that is expected to be seen and is not, a sample older than allowed, not a number or negative: the result is `Missing`, with
 the reason. It is never a smaller sum.

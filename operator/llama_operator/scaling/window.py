@@ -16,8 +16,8 @@ MIN_BUCKET_SECONDS = 5.0
 BUCKETS = 10
 GAP_BUCKETS = 3
 GAP_SECONDS = 30.0
-"""So many buckets, and at least so many seconds, without a look, and nobody can say what the load was in between. A pass that waits for a busy
-head takes ten seconds or more; that alone must not start the window anew."""
+"""So many buckets, and at least so many seconds, without a look, and nobody can say what the load was in between. A pass that waits
+for a busy head takes ten seconds or more; that alone must not start the window anew."""
 
 
 @dataclass(frozen=True, kw_only=True)

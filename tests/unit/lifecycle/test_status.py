@@ -95,16 +95,20 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         A.PROGRESSING,
         "True",
         "WaitingForGpus",
-        "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free: 11 in all (8 of 8 on b, 3 of 8 on c, 0 of 8 on a); "
-        "it starts by itself when they come free",
+        (
+            "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free: 11 in all (8 of 8 on b, 3 of 8 on c, 0 of 8 on a); "
+            "it starts by itself when they come free"
+        ),
     ),
     "not enough GPUs, and the nodes cannot be read": (
         replace(gpu_story(), gpus=Unknown("403 Forbidden")),
         A.PROGRESSING,
         "True",
         "WaitingForGpus",
-        "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free GPUs are not known (403 Forbidden); the scheduler says: "
-        f"pod demo-{N}-g1-0: 0/4 nodes are available; it starts by itself when they come free",
+        (
+            "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free GPUs are not known (403 Forbidden); the scheduler says: "
+            f"pod demo-{N}-g1-0: 0/4 nodes are available; it starts by itself when they come free"
+        ),
     ),
     "no GPU anywhere": (
         replace(gpu_story(), gpus=[]),
