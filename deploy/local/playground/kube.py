@@ -113,11 +113,12 @@ class Namespace:
             raise
 
     def wait_ready(self, name: str, replicas: int, seconds: float) -> dict[str, Any]:
-        """Wait until exactly so many replicas are Ready and none else is wanted. Raises NotReady."""
+        """Wait until exactly so many replicas are Ready, and none else is on its way in or out. Raises NotReady."""
 
         def ready() -> dict[str, Any] | None:
             status = self.status(name)
-            return status if status.get("ready") == f"{replicas}/{replicas}" and status.get("replicaCount") == replicas else None
+            alone = len(status.get("replicas") or []) == replicas
+            return status if alone and status.get("ready") == f"{replicas}/{replicas}" and status.get("replicaCount") == replicas else None
 
         found: dict[str, Any] = self.wait(f"{name} has {replicas} ready replicas", ready, seconds, name)
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -58,8 +58,9 @@ class Reconciler:
             self.own.forget(key.namespace, key.name)
             return None
         spec, problems = await self._read_spec(raw)
-        world = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
+        gathered = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
+        world = replace(gathered, now=now)
         previous = raw.get("status") or {}
         scaling = await self._scale(spec, world, previous, now)
         context = render_context(key, world.uid, spec, self.settings.render_options()) if spec else None

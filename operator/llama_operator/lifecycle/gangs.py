@@ -20,6 +20,11 @@ from enum import StrEnum
 from llama_operator.lifecycle.observed import Agent, Pod, RootCause, World
 from llama_operator.rendering import names
 
+UNUSED_SECONDS = 240.0
+"""How long a gang may be joined without a replica. A head that comes back just after a node was lost can leave a gang's resource booked
+for a replica that is gone (ray-project/ray#26535); only a fresh Ray node frees it. Starting a replica's process takes up to a minute on a
+busy machine."""
+
 
 class GangState(StrEnum):
     """What a gang is doing. The values up to READY are also what `status.replicas[].phase` says."""
@@ -127,6 +132,8 @@ def _state(world: World, pods: list[Pod], agent: Agent | None, size: int) -> tup
         # The agent is young, or busy for a moment. A pod that the kubelet finds ready stays what it was.
         return (GangState.READY if pods[0].ready else GangState.STARTING), "the agent does not answer", None
     state = _AGENT_STATES.get(agent.phase, GangState.STARTING)
+    if state is GangState.STARTING and agent.joined and world.now - agent.since > UNUSED_SECONDS:
+        return GangState.BROKEN, f"Ray has placed no replica on it for {UNUSED_SECONDS:.0f} s", None
     if state is GangState.READY and not pods[0].ready:
         return GangState.WARMING, "its engine is ready, its proxy is not yet", None
     return state, "", None

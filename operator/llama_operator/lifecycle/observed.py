@@ -252,6 +252,7 @@ class World:
     """Children that are not pods, by kind and name."""
     gpus: Sequence[NodeGpus] | Unknown = field(default_factory=lambda: Unknown("not looked up"))
     failures: Failures = field(default_factory=Failures)
+    now: float = 0.0
 
     def head(self, revision: str) -> Pod | None:
         """The head pod of a revision."""
