@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.harness import hub as hub_module
+
 from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage
-
-from tests.harness import hub as hub_module
 
 pytestmark = pytest.mark.cluster
 TINY = "tiny-llama-tp2"

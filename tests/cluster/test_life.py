@@ -5,6 +5,7 @@ The tests run in order on one deployment, as a bad night does; each leaves it wi
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -94,7 +95,8 @@ def test_the_api_server_restarted_changes_nothing_and_is_followed_afterwards(ali
 def test_a_head_lost_while_streams_run_costs_no_stream_and_no_replica(alive: str, namespace: Namespace, client: Client) -> None:
     before = uids(namespace)
     load = client.load(URL, NAME, streams=6, seconds=40, tokens=TOKENS_PER_SECOND * 15)
-    namespace.wait("streams run", lambda: sum_in_flight(namespace) > 0, 30, NAME)
+    begun = time.monotonic()
+    namespace.wait("the streams are well under way", lambda: load.running and time.monotonic() - begun > 8, 30, NAME)
     head = namespace.pods(NAME, "head")[0]["metadata"]
     namespace.kill_pod(head["name"])
     namespace.wait("a new head", lambda: uids(namespace, "head").get(head["name"]) not in (None, head["uid"]), 60, NAME)
@@ -105,11 +107,6 @@ def test_a_head_lost_while_streams_run_costs_no_stream_and_no_replica(alive: str
     namespace.wait_reason(NAME, "Degraded", "Healthy", 120)
     namespace.patch_llama(NAME, {"spec": {"replicas": 3}})
     namespace.wait_ready(NAME, 3, 120)
-
-
-def sum_in_flight(namespace: Namespace) -> int:
-    """Whether any replica's pod still answers; the load itself says how it went."""
-    return len(namespace.pods(NAME))
 
 
 def test_streams_finish_when_replicas_are_taken_away(alive: str, namespace: Namespace, client: Client) -> None:
@@ -128,15 +125,18 @@ def test_streams_finish_when_replicas_are_taken_away(alive: str, namespace: Name
 def test_a_lost_worker_breaks_its_own_streams_only_and_its_gang_is_replaced(alive: str, namespace: Namespace, client: Client) -> None:
     before = uids(namespace)
     load = client.load(URL, NAME, streams=8, seconds=45, tokens=TOKENS_PER_SECOND * 10)
-    namespace.wait("the load has begun", lambda: load.running, 10)
+    begun = time.monotonic()
+    namespace.wait("the streams are well under way", lambda: load.running and time.monotonic() - begun > 5, 30, NAME)
     victim = namespace.pods(NAME)[0]["metadata"]
     namespace.kill_pod(victim["name"])
-    namespace.wait("the gang is replaced", lambda: uids(namespace).get(victim["name"]) not in (None, victim["uid"]), 60, NAME)
+    namespace.wait("the gang is replaced", lambda: victim["uid"] not in uids(namespace).values() and len(uids(namespace)) == 2, 60, NAME)
     result = load.result()
     assert result["failed"] < result["requests"] / 2
     namespace.wait_ready(NAME, 2, 120)
     after = uids(namespace)
-    assert {name: uid for name, uid in before.items() if name != victim["name"]}.items() <= after.items()
+    survivors = {name: uid for name, uid in before.items() if uid != victim["uid"]}
+    assert len(survivors) == 1
+    assert survivors.items() <= after.items()
 
 
 def test_an_edit_leads_to_a_new_revision_and_the_old_one_is_gone(alive: str, namespace: Namespace, client: Client) -> None:
