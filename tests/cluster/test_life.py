@@ -112,6 +112,8 @@ def test_a_head_lost_while_streams_run_costs_no_stream_and_no_replica(alive: str
 def test_streams_finish_when_replicas_are_taken_away(alive: str, namespace: Namespace, client: Client) -> None:
     namespace.wait_ready(NAME, 3, 120)
     load = client.load(URL, NAME, streams=9, seconds=5, tokens=TOKENS_PER_SECOND * 30)
+    begun = time.monotonic()
+    namespace.wait("the streams are well under way", lambda: load.running and time.monotonic() - begun > 5, 30, NAME)
     namespace.patch_llama(NAME, {"spec": {"replicas": 1}})
     result = load.result()
     assert result["requests"] >= 9

@@ -54,7 +54,7 @@ def context(revision: str = NEW, *, size: int = 1, gpus: int = 0, **over: Any) -
         engine="simulated",
         tensor_parallel=max(1, gpus),
         pipeline_parallel=size,
-        gpus_per_pod=gpus if gpus else (1 if size > 1 else 0),
+        gpus_per_pod=gpus or (1 if size > 1 else 0),
         drain_seconds=300,
     )
     values: dict[str, Any] = {"serving": config, "options": OPTIONS, "image": "serving:test", **over}
@@ -187,5 +187,3 @@ class Scene:
     def gangs(self, **over: Any) -> list[Gang]:
         """The gangs of that World."""
         return gangs_of(self.world(**over))
-
-

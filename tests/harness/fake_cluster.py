@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.harness.fake_api import FakeApi
+
 from llama_operator.lifecycle.free_gpus import requested
 from llama_operator.lifecycle.observed import Agent, RootCause, Serve, ServeReplica, Unknown, rfc3339, timestamp
 from llama_operator.ports import AgentError, ServeError
 from llama_operator.rendering import names
-from tests.harness.fake_api import FakeApi
 
 GPU = "nvidia.com/gpu"
 BAD_MODEL = RootCause(reason="ModelNotFound", message="the model is not there; correct spec.model.source", retryable=False)
@@ -212,7 +213,9 @@ class FakeCluster:
             replica.state = "PENDING_MIGRATION"
 
     def _at(self, ip: str) -> dict[str, Any] | None:
-        return next((pod for pod in self.api.all("Pod") if pod.get("status", {}).get("podIP") == ip and pod["status"]["phase"] == "Running"), None)
+        return next(
+            (pod for pod in self.api.all("Pod") if pod.get("status", {}).get("podIP") == ip and pod["status"]["phase"] == "Running"), None
+        )
 
     # Ray Serve.
 
@@ -279,7 +282,11 @@ class FakeCluster:
             life = self.lives.get(pod["metadata"]["uid"])
             if life is None or pod["metadata"]["labels"].get(names.LABEL_RANK) != "0":
                 continue
-            if life.phase == "Ready" and pod["metadata"]["labels"][names.LABEL_TRAFFIC] == "true" and not pod["metadata"].get("deletionTimestamp"):
+            if (
+                life.phase == "Ready"
+                and pod["metadata"]["labels"][names.LABEL_TRAFFIC] == "true"
+                and not pod["metadata"].get("deletionTimestamp")
+            ):
                 open_leaders.append(life)
             elif life.in_flight and self.rng.random() < 0.3:
                 life.in_flight -= 1

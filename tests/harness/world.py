@@ -1,12 +1,12 @@
 """The real operator against the fake cluster, in virtual time: `Sim` runs both, and watches what must never happen.
 
-    invariant                                                              where it is watched
-    a pod is named after what it is; children have owner and labels        FakeApi, at every create
-    a rollout never uses more gangs' worth of GPUs than were ever wanted   at every create of a pod while two revisions have gangs
-    Serve is never told to run fewer than the ready gangs that stay        at every scale call
-    a gang that serves is never deleted undrained                          at every delete of a pod
-    a draining gang is not deleted while it has requests                   at every delete of a pod
-    a bug in a pass ends the simulation                                    at every tick
+invariant                                                              where it is watched
+a pod is named after what it is; children have owner and labels        FakeApi, at every create
+a rollout never uses more gangs' worth of GPUs than were ever wanted   at every create of a pod while two revisions have gangs
+Serve is never told to run fewer than the ready gangs that stay        at every scale call
+a gang that serves is never deleted undrained                          at every delete of a pod
+a draining gang is not deleted while it has requests                   at every delete of a pod
+a bug in a pass ends the simulation                                    at every tick
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
+
+from tests.harness.builders import KEY, NOW, raw_deployment, raw_spec
+from tests.harness.fake_api import FakeApi
+from tests.harness.fake_cluster import FakeCluster
 
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.kinds import CHILD_KINDS
@@ -33,9 +37,6 @@ from llama_operator.ports import ApiError
 from llama_operator.rendering import names
 from llama_operator.scaling.signals import Missing, Series
 from llama_operator.telemetry import names as metric
-from tests.harness.builders import KEY, NOW, raw_deployment, raw_spec
-from tests.harness.fake_api import FakeApi
-from tests.harness.fake_cluster import FakeCluster
 
 TICK = 0.5
 PASS_SECONDS = 2.0
@@ -150,7 +151,9 @@ class Sim:
         self.rng = random.Random(seed)
         self.clock = LoopClock()
         self.api = FakeApi(clock=self.clock.now, rng=self.rng, latency=latency)
-        self.cluster = FakeCluster(api=self.api, rng=self.rng, nodes=dict(nodes or {"node-a": 8, "node-b": 8}), on_scale=self._on_scale, **cluster)
+        self.cluster = FakeCluster(
+            api=self.api, rng=self.rng, nodes=dict(nodes or {"node-a": 8, "node-b": 8}), on_scale=self._on_scale, **cluster
+        )
         self.metrics = FakeMetrics(self.cluster)
         self.settings = Settings(**SETTINGS)
         self.most_wanted = 0
@@ -172,7 +175,7 @@ class Sim:
         )
         return Operator(reconciler=reconciler, store=store, queue=queue, api=self.api, rng=self.rng)
 
-    async def __aenter__(self) -> Sim:
+    async def __aenter__(self) -> Self:
         await self.operator.start()
         self._ticker = asyncio.create_task(self._tick())
         return self
@@ -261,7 +264,10 @@ class Sim:
     def describe(self) -> str:
         """The state in some lines, for a failure's message."""
         lives = self.cluster.lives
-        pods = [f"{pod['metadata']['name']}: {lives[pod['metadata']['uid']].phase if pod['metadata']['uid'] in lives else '-'}" for pod in self.api.all("Pod")]
+        pods = [
+            f"{pod['metadata']['name']}: {lives[pod['metadata']['uid']].phase if pod['metadata']['uid'] in lives else '-'}"
+            for pod in self.api.all("Pod")
+        ]
         said = [f"{item['type']}={item['status']} {item['reason']}: {item['message']}" for item in self.status().get("conditions", [])]
         return "\n".join([*pods, *said, str(self.cluster.apps)])
 
@@ -295,11 +301,17 @@ class Sim:
         owner = made["metadata"]["labels"][names.LABEL_DEPLOYMENT]
         gangs = {gang(pod) for pod in self.pods() if pod["metadata"]["labels"][names.LABEL_DEPLOYMENT] == owner} | {gang(made)}
         if len({revision for revision, _ in gangs}) > 1:
-            assert len(gangs) <= self.most_wanted, f"a rollout uses {len(gangs)} gangs of GPUs, {self.most_wanted} were ever wanted: {sorted(gangs)}"
+            assert len(gangs) <= self.most_wanted, (
+                f"a rollout uses {len(gangs)} gangs of GPUs, {self.most_wanted} were ever wanted: {sorted(gangs)}"
+            )
 
     def _check_delete(self, target: Mapping[str, Any]) -> None:
         pod = self.api.objects.get(("Pod", target["metadata"]["namespace"], target["metadata"]["name"]))
-        if pod is None or pod["metadata"]["uid"] != target["metadata"]["uid"] or pod["metadata"]["labels"].get(names.LABEL_COMPONENT) != names.REPLICA:
+        if (
+            pod is None
+            or pod["metadata"]["uid"] != target["metadata"]["uid"]
+            or pod["metadata"]["labels"].get(names.LABEL_COMPONENT) != names.REPLICA
+        ):
             return
         owner = self.api.objects.get((names.KIND, pod["metadata"]["namespace"], pod["metadata"]["labels"][names.LABEL_DEPLOYMENT]))
         gang = self.cluster.gang(pod)
@@ -320,9 +332,14 @@ class Sim:
         for pod in self.pods(revision=revision):
             metadata, life = pod["metadata"], self.cluster.lives.get(pod["metadata"]["uid"])
             leads = metadata["labels"][names.LABEL_RANK] == "0" and life is not None and life.phase == "Ready"
-            if leads and self.cluster._whole(pod) and not any(
-                item["metadata"].get("deletionTimestamp") or (item["metadata"].get("annotations") or {}).get(names.ANNOTATION_DRAIN_SINCE)
-                for item in self.cluster.gang(pod)
+            if (
+                leads
+                and self.cluster._whole(pod)
+                and not any(
+                    item["metadata"].get("deletionTimestamp")
+                    or (item["metadata"].get("annotations") or {}).get(names.ANNOTATION_DRAIN_SINCE)
+                    for item in self.cluster.gang(pod)
+                )
             ):
                 staying += 1
         assert target >= staying, f"Serve is told to run {target}, {staying} gangs serve and stay\n{self.describe()}"

@@ -51,7 +51,9 @@ def test_a_decision_is_within_the_bounds(policy: Policy, script: list[tuple[floa
 
 
 @given(policies, looks, st.integers(1, 60), requests, requests)
-def test_more_load_never_wants_fewer(policy: Policy, script: list[tuple[float, float | None]], wanted: int, one: float, other: float) -> None:
+def test_more_load_never_wants_fewer(
+    policy: Policy, script: list[tuple[float, float | None]], wanted: int, one: float, other: float
+) -> None:
     wanted, memory, now = follow(policy, script, wanted)
     less, more = sorted((one, other))
     few = decide(policy, load(less), Replicas(wanted=wanted, ready=wanted), memory, now + 5).replicas

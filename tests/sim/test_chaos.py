@@ -7,10 +7,10 @@ import os
 from typing import Any
 
 import pytest
-
-from llama_operator.rendering import names
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
+
+from llama_operator.rendering import names
 
 SEEDS = int(os.environ.get("LLAMA_SIM_SEEDS", "24"))
 """More for a night: a seed takes about half a second."""
@@ -32,7 +32,9 @@ class Chaos:
 
     async def strike(self) -> None:
         """One event."""
-        name = self.rng.choice(["edit", "edit", "scale", "lose", "crash", "head", "evict", "restart", "restart", "outage", "flaky", "load", "bad"])
+        name = self.rng.choice(
+            ["edit", "edit", "scale", "lose", "crash", "head", "evict", "restart", "restart", "outage", "flaky", "load", "bad"]
+        )
         await getattr(self, name)()
 
     async def edit(self) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-
-from llama_operator.ports import ApiError
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
+
+from llama_operator.ports import ApiError
 
 H100 = {"accelerator": "nvidia-h100-80gb"}
 TWO_PODS: dict[str, Any] = {"hardware": H100, "parallelism": {"tensor": 8, "pipeline": 2}}

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-
-from llama_operator.rendering import names
 from tests.harness.builders import KEY
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
+
+from llama_operator.rendering import names
 
 H100 = {"accelerator": "nvidia-h100-80gb"}
 BIG = {"hardware": H100, "parallelism": {"tensor": 8}}
@@ -154,7 +154,10 @@ def test_an_application_that_serve_refuses_is_sent_again_with_pauses_and_then_no
         sim.cluster.app_error = "ModuleNotFoundError: no module named x"
         sim.apply()
         await sim.until(lambda: sim.condition("Progressing").get("reason") == "RetriesExhausted", 300)
-        assert (sim.condition("Available")["reason"], "no module named x" in sim.condition("Available")["message"]) == ("EngineFailed", True)
+        assert (sim.condition("Available")["reason"], "no module named x" in sim.condition("Available")["message"]) == (
+            "EngineFailed",
+            True,
+        )
 
     live(0, story)
 
@@ -210,7 +213,12 @@ def test_an_edit_moves_to_a_new_revision_without_more_gpus_and_the_old_is_cleare
         sim.apply(**BIG, replicas=2, context={"maxTokens": 64})
         await sim.until(lambda: sim.status()["revision"] != old and sim.settled(), 200)
         assert sim.pods(revision=old) == []
-        await sim.until(lambda: not [item for item in sim.api.objects.values() if (item["metadata"].get("labels") or {}).get(names.LABEL_REVISION) == old], 30)
+        await sim.until(
+            lambda: (
+                not [item for item in sim.api.objects.values() if (item["metadata"].get("labels") or {}).get(names.LABEL_REVISION) == old]
+            ),
+            30,
+        )
         writes, _ = await sim.one_pass()
         assert writes == 0
 

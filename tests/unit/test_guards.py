@@ -21,7 +21,9 @@ def test_a_source_root_is_no_package(root: str) -> None:
 
 
 def test_the_standard_librarys_operator_is_still_itself() -> None:
-    shown = subprocess.run([sys.executable, "-c", "import operator; print(operator.itemgetter(0)('ab'))"], cwd=ROOT, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-c", "import operator; print(operator.itemgetter(0)('ab'))"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert shown.stdout.strip() == "a"
 
 
@@ -35,13 +37,25 @@ def test_the_rooms_keep_their_layers() -> None:
     checker = Path(sys.executable).with_name("lint-imports")
     if not checker.exists():
         pytest.skip(f"{checker} is not there: import-linter is in the dependency group lint")
-    done = subprocess.run([str(checker), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": "operator:serving", "PATH": ""})
+    done = subprocess.run(
+        [str(checker), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": "operator:serving", "PATH": ""},
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 def test_generated_files_are_those_that_would_be_generated_now() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "llama_operator.api.schema", "--check"], cwd=ROOT, capture_output=True, text=True, check=False, env={"PYTHONPATH": "operator:serving"}
+        [sys.executable, "-m", "llama_operator.api.schema", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": "operator:serving"},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 

@@ -80,7 +80,9 @@ def test_what_is_no_answer_is_unknown_or_harmless(content: str, code: int) -> No
     assert isinstance(said, Unknown) or said == Agent(phase="Ready")
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectTimeout("timed out"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str)
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectTimeout("timed out"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str
+)
 def test_an_agent_that_does_not_answer_is_unknown_and_its_drain_fails(error: httpx.HTTPError) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         raise error

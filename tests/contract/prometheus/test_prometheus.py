@@ -73,11 +73,19 @@ BAD: dict[str, tuple[Any, int, str]] = {
     "401": ("Unauthorized", 401, f"{URL} answers 401, not a query result: Unauthorized"),
     "503 while it replays its log": ("Service Unavailable", 503, f"{URL} answers 503, not a query result: Service Unavailable"),
     "a page of a login proxy": ("<html>log in</html>", 200, f"{URL} answers 200, not a query result: <html>log in</html>"),
-    "half a body": ('{"status": "success", "data": {"resu', 200, f'{URL} answers 200, not a query result: {{"status": "success", "data": {{"resu'),
+    "half a body": (
+        '{"status": "success", "data": {"resu',
+        200,
+        f'{URL} answers 200, not a query result: {{"status": "success", "data": {{"resu',
+    ),
     "nothing": ("", 200, f"{URL} answers 200, not a query result: "),
     "bytes that are no text": (b"\xff\xfe{", 200, f"{URL} answers 200, not a query result: \ufffd\ufffd{{"),
     "a list": ([], 200, f"{URL} answers 200, not a query result: []"),
-    "an error of its own": ({"status": "error", "error": "too many samples"}, 422, f"{URL} answers 422, not a query result: too many samples"),
+    "an error of its own": (
+        {"status": "error", "error": "too many samples"},
+        422,
+        f"{URL} answers 422, not a query result: too many samples",
+    ),
     "an error with status 200": ({"status": "error", "error": "timeout"}, 200, f"{URL} answers 200, not a query result: timeout"),
     "success with status 500": ({"status": "success", "data": {"result": []}}, 500, f"{URL} answers 500, not a query result: None"),
     "an instant vector": (
@@ -91,8 +99,16 @@ BAD: dict[str, tuple[Any, int, str]] = {
         200,
         "the answer has not the shape of a range vector: TypeError 'int' object is not subscriptable",
     ),
-    "a text for a number": (matrix([1, "many"]), 200, "the answer has not the shape of a range vector: ValueError could not convert string to float: 'many'"),
-    "no data": ({"status": "success", "data": None}, 200, "the answer has not the shape of a range vector: TypeError 'NoneType' object is not subscriptable"),
+    "a text for a number": (
+        matrix([1, "many"]),
+        200,
+        "the answer has not the shape of a range vector: ValueError could not convert string to float: 'many'",
+    ),
+    "no data": (
+        {"status": "success", "data": None},
+        200,
+        "the answer has not the shape of a range vector: TypeError 'NoneType' object is not subscriptable",
+    ),
 }
 
 
@@ -138,7 +154,9 @@ def test_an_address_that_is_none_is_missing_too(url: str) -> None:
 
 
 def test_without_an_address_nobody_is_asked() -> None:
-    assert ask(lambda _: pytest.fail("asked"), "") == Missing(reason="NotConfigured", message="the operator was given no Prometheus address")
+    assert ask(lambda _: pytest.fail("asked"), "") == Missing(
+        reason="NotConfigured", message="the operator was given no Prometheus address"
+    )
 
 
 def test_an_answer_that_does_not_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

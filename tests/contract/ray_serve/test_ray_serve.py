@@ -27,7 +27,9 @@ def with_api(handler: Callable[[httpx.Request], Any], call: Callable[[RayServe],
 
 def view(body: Any, status: int = 200) -> Serve | Unknown:
     content = body if isinstance(body, str) else json.dumps(body)
-    found: Serve | Unknown = with_api(lambda _: httpx.Response(status, content=content), lambda api: api.view("10.0.0.1", "t0k", DEPLOYMENT))
+    found: Serve | Unknown = with_api(
+        lambda _: httpx.Response(status, content=content), lambda api: api.view("10.0.0.1", "t0k", DEPLOYMENT)
+    )
     return found
 
 
@@ -41,14 +43,21 @@ def instance(**deployment: Any) -> dict[str, Any]:
         "message": "",
         "deployments": {DEPLOYMENT: {"name": DEPLOYMENT, **deployment}, "LLMRouter": router},
     }
-    return {"controller_info": {"node_ip": "10.0.0.1"}, "proxies": {"n1": {"status": "HEALTHY"}}, "applications": {"llama": app}, "target_capacity": None}
+    return {
+        "controller_info": {"node_ip": "10.0.0.1"},
+        "proxies": {"n1": {"status": "HEALTHY"}},
+        "applications": {"llama": app},
+        "target_capacity": None,
+    }
 
 
 RUNNING = {"state": "RUNNING", "replica_id": "abc", "node_ip": "10.0.1.1", "pid": 7, "log_file_path": "/x"}
 
 
 def test_the_scaled_deployment_is_read_and_the_router_is_not() -> None:
-    found = view(instance(status="HEALTHY", message="", target_num_replicas=2, replicas=[RUNNING, {**RUNNING, "state": "STARTING", "node_ip": None}]))
+    found = view(
+        instance(status="HEALTHY", message="", target_num_replicas=2, replicas=[RUNNING, {**RUNNING, "state": "STARTING", "node_ip": None}])
+    )
     assert found == Serve(
         deployed=True,
         app_status="RUNNING",
@@ -67,7 +76,12 @@ def test_a_replica_that_stops_may_have_lost_its_address() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"controller_info": {}, "proxies": {}, "applications": {}, "target_capacity": None}, {}, {"applications": None}, {"applications": {"other": {}}}],
+    [
+        {"controller_info": {}, "proxies": {}, "applications": {}, "target_capacity": None},
+        {},
+        {"applications": None},
+        {"applications": {"other": {}}},
+    ],
     ids=["Serve is not started", "empty", "null", "another application"],
 )
 def test_without_our_application_nothing_is_deployed(body: dict[str, Any]) -> None:
@@ -106,14 +120,20 @@ def test_the_message_is_the_deployments_else_the_applications(app: str | None, d
         ("<html>", 200, "JSONDecodeError: Expecting value: line 1 column 1 (char 0)"),
         ("[]", 200, "AttributeError: 'list' object has no attribute 'get'"),
         ('{"applications": {"llama": "x"}}', 200, "AttributeError: 'str' object has no attribute 'get'"),
-        ('{"applications": {"llama": {"deployments": {"LLMServer:demo": {"replicas": [3]}}}}}', 200, "AttributeError: 'int' object has no attribute 'get'"),
+        (
+            '{"applications": {"llama": {"deployments": {"LLMServer:demo": {"replicas": [3]}}}}}',
+            200,
+            "AttributeError: 'int' object has no attribute 'get'",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_unknown_with_its_reason(body: str, status: int, said: str) -> None:
     assert view(body, status) == Unknown(said)
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str)
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError("refused"), httpx.ReadTimeout("timed out"), httpx.RemoteProtocolError("cut")], ids=str
+)
 def test_a_head_that_does_not_answer_is_unknown_and_a_call_fails(error: httpx.HTTPError) -> None:
     def handler(_: httpx.Request) -> httpx.Response:
         raise error
@@ -146,7 +166,12 @@ def test_the_calls_are_those_of_the_rest_api_with_the_token() -> None:
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(400, "1 validation error for ServeDeploySchema"), (404, "no such deployment"), (412, "external_scaler_enabled is false"), (503, "down")],
+    [
+        (400, "1 validation error for ServeDeploySchema"),
+        (404, "no such deployment"),
+        (412, "external_scaler_enabled is false"),
+        (503, "down"),
+    ],
 )
 def test_a_refusal_is_raised_with_serves_words(status: int, text: str) -> None:
     with pytest.raises(ServeError, match=f"{status}: {text}"):

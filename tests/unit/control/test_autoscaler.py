@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.harness.builders import NEW, NOW, OLD, Scene, spec
 
 from llama_operator.control import autoscaler
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.status import ScalingView
 from llama_operator.scaling.signals import Missing, Series
 from llama_operator.telemetry import names as metric
-from tests.harness.builders import NEW, NOW, OLD, Scene, spec
 
 AUTO = {"minReplicas": 1, "maxReplicas": 4, "objective": {"inFlightPerReplica": 8}, "scaleDownStabilizationSeconds": 60}
 

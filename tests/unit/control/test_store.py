@@ -12,7 +12,9 @@ from llama_operator.rendering import names
 KEY = names.Key("llm", "demo")
 
 
-def obj(version: str, *, kind: str = "Service", name: str = "demo", namespace: str = "llm", uid: str = "u1", owner: str = "demo") -> dict[str, Any]:
+def obj(
+    version: str, *, kind: str = "Service", name: str = "demo", namespace: str = "llm", uid: str = "u1", owner: str = "demo"
+) -> dict[str, Any]:
     labels = {names.LABEL_DEPLOYMENT: owner}
     return {"kind": kind, "metadata": {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": version, "labels": labels}}
 

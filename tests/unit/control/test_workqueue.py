@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.harness.virtual_time import NothingLeft, run_virtually
 
 from llama_operator.control.workqueue import BASE_SECONDS, MAX_SECONDS, WorkQueue
-from tests.harness.virtual_time import NothingLeft, run_virtually
 
 
 def now() -> float:

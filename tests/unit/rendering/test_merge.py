@@ -36,7 +36,11 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "a list without keys is replaced": ({"command": ["a", "b"]}, {"command": ["c"]}, {"command": ["c"]}),
     "items that lack the key replace the list": ({"env": [{"name": "A"}]}, {"env": [{"value": "1"}]}, {"env": [{"value": "1"}]}),
     "a key that is no text replaces the list": ({"env": [{"name": "A"}]}, {"env": [{"name": {}}]}, {"env": [{"name": {}}]}),
-    "an item named twice in the template is one": ({"env": []}, {"env": [{"name": "A"}, {"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "1"}]}),
+    "an item named twice in the template is one": (
+        {"env": []},
+        {"env": [{"name": "A"}, {"name": "A", "value": "1"}]},
+        {"env": [{"name": "A", "value": "1"}]},
+    ),
     "another type replaces": ({"a": [1]}, {"a": {"b": 1}}, {"a": {"b": 1}}),
     "an empty template changes nothing": ({"a": [1]}, {}, {"a": [1]}),
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.harness.builders import KEY, OPTIONS, UID, raw_deployment, raw_spec
 
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate
@@ -20,7 +21,6 @@ from llama_operator.rendering.guards import token_secret
 from llama_operator.rendering.pods import GANG_PLACEHOLDER
 from llama_operator.rendering.revision import Pinned, render
 from llama_serving.config import ServingConfig
-from tests.harness.builders import KEY, OPTIONS, UID, raw_deployment, raw_spec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "pods"
 H100 = {"accelerator": "nvidia-h100-80gb"}
@@ -150,7 +150,7 @@ def test_the_template_merges_into_the_pods_and_cannot_take_our_labels() -> None:
     assert {"name": "NCCL_DEBUG", "value": "INFO"} in llama["env"]
     assert llama["resources"]["limits"] == {"nvidia.com/gpu": "4", "rdma/hca": "8"}
     assert pod["spec"]["nodeSelector"] == {"gpu": "h100"}
-    assert [volume for volume in pod["spec"]["volumes"] if volume["name"] == "model"][0]["hostPath"] == {"path": "/srv/models"}
+    assert next(volume for volume in pod["spec"]["volumes"] if volume["name"] == "model")["hostPath"] == {"path": "/srv/models"}
 
 
 def test_pods_end_only_after_their_longest_stream() -> None:

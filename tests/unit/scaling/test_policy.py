@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -186,7 +187,7 @@ def test_the_memory_changes_once_a_bucket_at_most_under_constant_load() -> None:
     for _ in range(240):
         line.look(20)
         memories.append(str(line.memory))
-    changes = sum(a != b for a, b in zip(memories, memories[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(memories))
     assert changes <= 240 * STEP / 30 + 1
     assert len(line.memory["points"]) <= 12
 
@@ -224,7 +225,9 @@ def test_a_clock_that_jumps_back_begins_the_window_anew() -> None:
     assert line.seconds_until(2, 1) >= 60
 
 
-@pytest.mark.parametrize("memory", [{"points": 3}, {"points": [["x", 1]]}, {"points": [[1]]}, {"since": "x"}, {"aboveLeast": None}, {"points": None}])
+@pytest.mark.parametrize(
+    "memory", [{"points": 3}, {"points": [["x", 1]]}, {"points": [[1]]}, {"since": "x"}, {"aboveLeast": None}, {"points": None}]
+)
 def test_a_memory_that_cannot_be_read_counts_as_none(memory: dict[str, Any]) -> None:
     assert Window.of(memory, 0, 60) == Window(up_seconds=0, down_seconds=60)
     assert decide(POLICY, load(2), Replicas(wanted=3, ready=3), memory, START).replicas == 3

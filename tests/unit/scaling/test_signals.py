@@ -53,8 +53,16 @@ def test_sum(sentence: str) -> None:
 
 
 MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
-    "a replica that serves and has no series": ((series(SERVE, "b", 1),), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
-    "a replica of which only the proxy is seen": ((series(QUEUED, "a", 1),), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
+    "a replica that serves and has no series": (
+        (series(SERVE, "b", 1),),
+        "MetricsMissing",
+        "Prometheus has no request metric of pod a, which serves",
+    ),
+    "a replica of which only the proxy is seen": (
+        (series(QUEUED, "a", 1),),
+        "MetricsMissing",
+        "Prometheus has no request metric of pod a, which serves",
+    ),
     "a replica whose samples grew old": (
         (series(SERVE, "a", 1, age=40), series(RUNNING, "a", 1, age=90)),
         "MetricsStale",
