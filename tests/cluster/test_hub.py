@@ -37,17 +37,22 @@ def from_hub(stage: Stage, hub: hub_module.FakeHub, name: str, source: str) -> d
 
 
 REFUSALS = {
-    "gated": ("hf://llama/gated", "HubUnauthorized", "tokenSecretRef"),
-    "absent": ("hf://llama/absent", "HubNotFound", "llama/absent"),
+    "gated": ("hf://llama/gated", None, "HubUnauthorized", "tokenSecretRef"),
+    # Without a token the hub says 401 of a model that does not exist, too: it does not tell strangers what there is.
+    "absent": ("hf://llama/absent", None, "HubUnauthorized", "llama/absent"),
+    "another revision": ("hf://llama/tiny", "no-such-branch", "HubNotFound", "no-such-branch"),
 }
 
 
-@pytest.mark.parametrize(("source", "reason", "words"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize(("source", "revision", "reason", "words"), REFUSALS.values(), ids=REFUSALS.keys())
 def test_what_the_hub_refuses_is_said_with_its_remedy(
-    stage: Stage, namespace: Namespace, hub: hub_module.FakeHub, source: str, reason: str, words: str
+    stage: Stage, namespace: Namespace, hub: hub_module.FakeHub, source: str, revision: str | None, reason: str, words: str
 ) -> None:
-    name = reason.lower()
-    namespace.apply(from_hub(stage, hub, name, source))
+    name = "refused"
+    manifest = from_hub(stage, hub, name, source)
+    if revision:
+        manifest["spec"]["model"]["revision"] = revision
+    namespace.apply(manifest)
     said = namespace.wait_reason(name, "Available", reason, 120)
     assert words in said["message"]
     namespace.delete_llama(name)

@@ -36,7 +36,7 @@ class FakeApi:
     """Objects, and who watches them. `clock` gives seconds since 1970."""
 
     clock: Callable[[], float]
-    rng: random.Random = field(default_factory=lambda: random.Random(0))
+    rng: random.Random = field(default_factory=lambda: random.Random(0))  # noqa: S311 - a simulation repeats itself by its seed
     latency: float = 0.0
     """A call takes up to so many (virtual) seconds, before and after its effect."""
     before_write: Callable[[str, Mapping[str, Any]], None] = lambda verb, target: None

@@ -30,6 +30,8 @@ class Life:
     starts_at: float
     ip: str
     phase: str = "Starting"
+    since: float = 0.0
+    """When the phase began."""
     loading_since: float | None = None
     ready_at: float | None = None
     in_flight: int = 0
@@ -109,7 +111,9 @@ class FakeCluster:
             status.update(phase="Running", podIP=life.ip)
             self.api.touch(pod)
         if status.get("phase") == "Running":
+            before = life.phase
             self._agent(pod, life)
+            self._note_phase(life, before)
             self._mark_ready(pod, life)
 
     def _schedule(self, pod: dict[str, Any]) -> None:
@@ -137,6 +141,10 @@ class FakeCluster:
         if life is None or self.now >= min(life.dies_at or 0.0, timestamp(pod["metadata"]["deletionTimestamp"]) or 0.0):
             self.lives.pop(pod["metadata"]["uid"], None)
             self.api.remove(pod)
+
+    def _note_phase(self, life: Life, before: str) -> None:
+        if life.phase != before or not life.since:
+            life.since = self.now
 
     def _mark_ready(self, pod: dict[str, Any], life: Life) -> None:
         ready = "True" if life.phase == "Ready" else "False"
@@ -199,7 +207,15 @@ class FakeCluster:
         percent = None
         if life.phase == "LoadingWeights" and life.loading_since is not None:
             percent = min(100.0, 100 * (self.now - life.loading_since) / self.load_seconds)
-        return Agent(phase=life.phase, percent=percent, message=life.phase, root_cause=cause, joined=True, in_flight=life.in_flight)
+        return Agent(
+            phase=life.phase,
+            since=life.since or self.now,
+            percent=percent,
+            message=life.phase,
+            root_cause=cause,
+            joined=True,
+            in_flight=life.in_flight,
+        )
 
     async def drain(self, ip: str, token: str, deadline_seconds: int) -> None:
         """See ports.Agents."""

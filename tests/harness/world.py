@@ -148,7 +148,7 @@ class Sim:
 
     def __init__(self, seed: int = 0, nodes: Mapping[str, int] | None = None, latency: float = 0.05, **cluster: Any) -> None:
         """`nodes` are GPUs by node name. Use inside `run_virtually`."""
-        self.rng = random.Random(seed)
+        self.rng = random.Random(seed)  # noqa: S311 - a simulation repeats itself by its seed
         self.clock = LoopClock()
         self.api = FakeApi(clock=self.clock.now, rng=self.rng, latency=latency)
         self.cluster = FakeCluster(

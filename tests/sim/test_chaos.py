@@ -12,7 +12,7 @@ from tests.harness.world import Sim
 
 from llama_operator.rendering import names
 
-SEEDS = int(os.environ.get("LLAMA_SIM_SEEDS", "24"))
+SEEDS = int(os.environ.get("LLAMA_SIM_SEEDS", "16"))
 """More for a night: a seed takes about half a second."""
 BAD = {"source": "file:///models/bad"}
 GOOD = {"source": "file:///models/tiny"}

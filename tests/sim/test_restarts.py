@@ -92,7 +92,7 @@ async def play(seed: int, at: int, what: str) -> int:
 
 
 TROUBLES = ("refused", "answer lost", "killed before", "killed after")
-SAMPLES = int(os.environ.get("LLAMA_SIM_SAMPLES", "4"))
+SAMPLES = int(os.environ.get("LLAMA_SIM_SAMPLES", "3"))
 """Writes of the day that are tried with each trouble, spread evenly; 1000 tries every one, which takes a quarter of an hour."""
 
 

@@ -116,6 +116,17 @@ def test_gang_state(sentence: str) -> None:
     assert (gang.state, gang.why) == (state, why)
 
 
+@pytest.mark.parametrize(
+    ("joined", "seconds", "state"),
+    [(True, 241, GangState.BROKEN), (True, 240, GangState.STARTING), (False, 10_000, GangState.STARTING)],
+    ids=["too long", "long", "it has not joined Ray, and so waits for its head"],
+)
+def test_a_gang_on_which_ray_places_nothing_is_replaced(joined: bool, seconds: float, state: GangState) -> None:
+    agents: dict[str, Agent | Unknown] = {"demo-aaaaaaaaaa-g0-0": Agent(phase="Starting", joined=joined, since=NOW - seconds)}
+    (gang,) = Scene(pods=[a_pod(**RUNS)], agents=agents).gangs(now=NOW)
+    assert gang.state is state
+
+
 def test_the_root_cause_travels_with_the_failed_gang() -> None:
     (gang,) = Scene().gang(0, GangState.FAILED).gangs()
     assert gang.cause == RootCause(reason="ModelNotFound", message="/models/x is not there; mount it", retryable=False)
