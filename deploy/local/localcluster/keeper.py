@@ -28,6 +28,8 @@ GPUS_PER_NODE = 8
 CLASS = "local-path"
 GPU = "nvidia.com/gpu"
 LABEL = "llama-local.dev/provisioned"
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""Set by the scheduler on a claim whose pod it has found a node for."""
 PROVISIONER = "llama-local.dev/host-path"
 SCRAPE = "prometheus.io/scrape"
 PERIOD_SECONDS = 1.0  # four list requests a second, two of them from the API server's cache
@@ -47,7 +49,8 @@ def volume_for(claim: dict[str, Any], root: Path) -> dict[str, Any] | None:
     spec, meta = claim["spec"], claim["metadata"]
     if spec.get("storageClassName") != CLASS or spec.get("volumeName") or meta.get("deletionTimestamp"):
         return None
-    if claim.get("status", {}).get("phase") != "Pending":
+    # The class waits for its first consumer: a claim without a node is not wanted yet.
+    if claim.get("status", {}).get("phase") != "Pending" or SELECTED_NODE not in meta.get("annotations", {}):
         return None
     name = f"local-{meta['uid']}"
     return {

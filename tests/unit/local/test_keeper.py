@@ -14,7 +14,8 @@ ROOT = Path("/volumes")
 
 def claim(**changes: Any) -> dict[str, Any]:
     spec = {"storageClassName": "local-path", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    meta: dict[str, Any] = {"name": "gcs", "namespace": "llm", "uid": "u1"}
+    chosen = {"volume.kubernetes.io/selected-node": "node-a"}
+    meta: dict[str, Any] = {"name": "gcs", "namespace": "llm", "uid": "u1", "annotations": chosen}
     return {
         "metadata": {**meta, **changes.pop("metadata", {})},
         "spec": {**spec, **changes.pop("spec", {})},
@@ -36,6 +37,7 @@ def test_a_pending_claim_gets_a_volume_bound_to_it_alone() -> None:
     [
         ("another class is another's business", {"spec": {"storageClassName": "fast"}}),
         ("no class is asked for", {"spec": {"storageClassName": ""}}),
+        ("no pod that uses the claim has a node yet", {"metadata": {"annotations": {}}}),
         ("a bound claim has its volume", {"spec": {"volumeName": "local-u1"}}),
         ("a claim that goes away needs none", {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
         ("a claim that lost its volume is not given a new one", {"status": {"phase": "Lost"}}),
