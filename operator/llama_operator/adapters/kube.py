@@ -15,6 +15,8 @@ from llama_operator.ports import ApiError, Conflict
 from llama_operator.rendering import names
 
 TIMEOUT_SECONDS = 10.0
+WRITE_TIMEOUT_SECONDS = 4.0
+"""Shorter than the Lease's margin (`lease.MARGIN_SECONDS`): a write that was allowed has ended before another may lead."""
 PAGE_SIZE = 500
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 CONFLICT = 409
@@ -147,6 +149,7 @@ class Kube:
         body: Any = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
+        seconds = TIMEOUT_SECONDS if method == "GET" else WRITE_TIMEOUT_SECONDS
         headers = {"Accept": "application/json", "Content-Type": content_type}
         method, url, headers, body, _ = await self._api.param_serialize(
             method,
@@ -157,7 +160,7 @@ class Kube:
             auth_settings=["BearerToken"],
         )
         try:
-            answer = await self._api.call_api(method, url, headers, body, _request_timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+            answer = await self._api.call_api(method, url, headers, body, _request_timeout=aiohttp.ClientTimeout(total=seconds))
             text = await answer.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise ApiError(0, "NoAnswer", f"{method} {path}: {error or type(error).__name__}") from error

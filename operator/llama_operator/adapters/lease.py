@@ -18,8 +18,8 @@ from llama_operator.adapters.kube import Kube
 from llama_operator.lifecycle.leadership import Observation, may_take, may_write
 from llama_operator.ports import ApiError, Conflict, NotLeader
 
-MARGIN_SECONDS = 3.0
-"""We stop writing this long before a standby may start: more than one request can take to reach the API server."""
+MARGIN_SECONDS = 5.0
+"""We stop writing this long before a standby may start: longer than a write may take (`kube.WRITE_TIMEOUT_SECONDS`)."""
 
 log = structlog.get_logger(__name__)
 

@@ -42,7 +42,9 @@ class Pinned:
     @property
     def config(self) -> ServingConfig:
         """The pods' configuration."""
-        return ServingConfig(**self.application["applications"][0]["args"])
+        given = self.application["applications"][0]["args"]
+        # A newer operator may have pinned a field that this version does not know: its pods know it, and nothing here needs it.
+        return ServingConfig(**{key: value for key, value in given.items() if key in ServingConfig.__dataclass_fields__})
 
     def gang_pods(self, gang: int) -> list[dict[str, Any]]:
         """The manifests of gang number `gang`, by rank."""
