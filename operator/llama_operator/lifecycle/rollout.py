@@ -31,9 +31,6 @@ from llama_operator.rendering.revision import Pinned
 GONE_GRACE_SECONDS = 5
 """For pods that serve nobody: Ray needs a moment to leave, nothing else does."""
 
-STOPPING = "STOPPING"
-"""Serve's state of a replica that was told to go and still has requests."""
-
 DRAIN_MARGIN_SECONDS = 15
 """After the drain's own deadline: the pod is deleted even if its agent or the head cannot say that it is empty."""
 
@@ -148,16 +145,19 @@ def drain_seconds(world: World, gang: Gang) -> int:
 
 
 def is_drained(world: World, gang: Gang) -> bool:
-    """Serve has no replica on the gang any more. Its proxy and router let go of a replica only after its last request.
+    """Nobody is served there any more: the engine's process is gone, or it has no request and Serve has let go of its replica.
 
-    An entry that stops may have lost its address, and may then be this gang's; only the engine's own count of none settles that.
+    An agent that drains and counts no requests at all has no engine left: Ray has left the pod. Serve may list the replica as stopping
+    for as long as a stream might have taken, without saying where it is; waiting for that would hold the GPUs for minutes.
     """
+    if gang.leader is None or gang.agent is None or gang.agent.phase != "Draining":
+        return False
+    if gang.agent.in_flight is None:
+        return True
     serve = world.serve.get(gang.revision)
-    if not isinstance(serve, Serve) or gang.leader is None or gang.agent is None or gang.agent.phase != "Draining":
+    if gang.agent.in_flight or not isinstance(serve, Serve):
         return False
-    if gang.agent.in_flight is None and any(replica.node_ip is None and replica.state == STOPPING for replica in serve.replicas):
-        return False
-    return not any(replica.node_ip == gang.leader.ip for replica in serve.replicas) and not gang.agent.in_flight
+    return not any(replica.node_ip == gang.leader.ip for replica in serve.replicas)
 
 
 def _dismiss(gang: Gang, now: float, why: str) -> list[Action]:

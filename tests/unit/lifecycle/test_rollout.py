@@ -239,8 +239,8 @@ def test_a_gang_is_deleted_when_its_deadline_has_passed(since: float, want: list
 
 @pytest.mark.parametrize(
     ("in_flight", "anonymous", "drained"),
-    [(0, True, True), (None, False, True), (None, True, False), (2, False, False)],
-    ids=["idle by its own word", "gone from Serve", "Serve stops a replica without saying where", "busy"],
+    [(0, True, True), (None, False, True), (None, True, True), (2, False, False)],
+    ids=["idle by its own word", "gone from Serve", "its engine is gone, whatever Serve still lists", "busy"],
 )
 def test_a_replica_that_stops_without_an_address_may_be_ours(in_flight: int | None, anonymous: bool, drained: bool) -> None:
     """Ray 2.60's entries of stopping replicas lose their node_ip (docs: tests/contract/ray_serve)."""
