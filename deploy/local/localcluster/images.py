@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 SUITE = "bookworm"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates")
 BASE_NAME = "localhost/llama-local/base"
 HOST_CERTIFICATES = Path("/etc/ssl/certs")
@@ -76,7 +75,7 @@ class Images:
                     f"--include={','.join(BASE_PACKAGES)}",
                     SUITE,
                     root,
-                    mirror,
+                    *([mirror] if mirror else []),
                 ]
                 commands.run(self._private([*argv]), seconds=BUILD_SECONDS, log=self._home / "debootstrap.log")
                 for waste in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
@@ -217,12 +216,12 @@ def apt_targets() -> str:
 
 
 def debian_mirror(targets: str) -> str:
-    """The mirror that the machine's apt uses for the suite, else Debian's own."""
+    """The mirror that the machine's apt uses for the suite; empty where it has none, and debootstrap takes its own default."""
     for line in targets.splitlines():
         site, _, release = line.partition(" ")
         if release.strip() == SUITE:
             return site
-    return DEFAULT_MIRROR
+    return ""
 
 
 def pip_config(environ: Mapping[str, str], *, bundle: Path | None) -> str:
