@@ -86,8 +86,9 @@ def test_a_child_deleted_while_the_operator_was_down_is_made_again(alive: str, s
 def test_the_api_server_restarted_changes_nothing_and_is_followed_afterwards(alive: str, local: Stage, namespace: Namespace) -> None:
     before = uids(namespace)
     local.cluster.restart_apiserver()
-    namespace.api.delete(f"/api/v1/namespaces/{namespace.name}/services/{NAME}")
-    namespace.wait("the Service is there again", lambda: f"Service/{NAME}" in namespace.children(NAME), 60, NAME)
+    # Not the Service: made anew it has another address, and clients go to the old one as long as DNS remembers it.
+    namespace.api.delete(f"/apis/policy/v1/namespaces/{namespace.name}/poddisruptionbudgets/{NAME}")
+    namespace.wait("the budget is there again", lambda: f"PodDisruptionBudget/{NAME}" in namespace.children(NAME), 60, NAME)
     namespace.wait_ready(NAME, 2, 120)
     assert uids(namespace) == before
 
