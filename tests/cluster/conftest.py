@@ -16,6 +16,15 @@ from playground.stage import Stage
 FOREIGN = "LLAMA_KUBECONFIG" in os.environ
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, with its reason in the summary, what nobody has seen pass yet."""
+    if "LLAMA_UNPROVEN" in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("unproven"):
+            item.add_marker(pytest.mark.skip(reason="not yet seen to pass from end to end; LLAMA_UNPROVEN=1 runs it"))
+
+
 @pytest.fixture(scope="session")
 def stage() -> Stage:
     """A cluster with images, Prometheus and a running operator."""

@@ -10,7 +10,7 @@ from playground.kube import Namespace
 from playground.operator import NAMESPACE
 from playground.stage import Stage
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.unproven]
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:llama-operator"
 
 

@@ -8,7 +8,7 @@ from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage, autoscaling
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.unproven]
 NAME = "scaled"
 URL = f"http://{NAME}"
 
