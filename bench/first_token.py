@@ -80,13 +80,12 @@ def _alive(process: subprocess.Popen[bytes], log: Path) -> bool:
     return True
 
 
-def through_operator(stage: Stage, space: Namespace, client: Any, manifest: dict[str, Any]) -> float:
+def through_operator(space: Namespace, client: Any, manifest: dict[str, Any]) -> float:
     """Seconds through the operator and the Service."""
     begun = time.monotonic()
     space.apply(manifest)
     load = client.load(f"http://{NAME}", NAME, streams=1, seconds=LONGEST_SECONDS, tokens=2, requests=1000)
-    found = space.wait("a first token", lambda: space.status(NAME).get("ready") == "1/1", LONGEST_SECONDS, NAME)
-    del found, stage
+    space.wait("a first token", lambda: space.status(NAME).get("ready") == "1/1", LONGEST_SECONDS, NAME)
     load.stop()
     result = load.result()
     if result["requests"] == result["failed"]:
@@ -103,7 +102,7 @@ def main() -> int:
     space = stage.namespace("bench-first-token")
     client = stage.client(space)
     manifest = stage.small(NAME)
-    rows = [(bare(stage, manifest), through_operator(stage, space, client, manifest)) for _ in range(ROUNDS)]
+    rows = [(bare(stage, manifest), through_operator(space, client, manifest)) for _ in range(ROUNDS)]
     table = Table(title="Seconds from nothing to the first token")
     for column in ("round", "bare engine", "through the operator", "ratio"):
         table.add_column(column, justify="right")

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 from llama_operator.lifecycle.observed import Agent, Serve, Unknown
 from llama_operator.scaling.signals import Missing, Series
 
+NOT_FOUND, CONFLICT = 404, 409
+"""HTTP statuses by which an ApiError is told apart."""
+
 
 class ApiError(Exception):
     """The API server refused or failed. `status` is the HTTP status; 0 when there was no answer."""

@@ -53,12 +53,12 @@ class Demo:
     def run(self) -> None:
         """All parts. Raises what went wrong."""
         with memory.Peak() as peak:
-            space, client, ready = self._set_the_stage()
+            space, client = self._set_the_stage()
             answer = self._answer(client)
             self._scale(space, client)
-            self._close(answer, ready, peak)
+            self._close(answer, peak)
 
-    def _set_the_stage(self) -> tuple[Namespace, Any, dict[str, Any]]:
+    def _set_the_stage(self) -> tuple[Namespace, Any]:
         with self.part("cluster: two nodes, eight fake GPUs each"):
             self.stage.cluster_up()
         with self.part("images, Python environment, model"):
@@ -77,9 +77,9 @@ class Demo:
             manifest = self.stage.small(NAME, autoscaling=autoscaling(2, in_flight=PER_REPLICA, down_seconds=30))
             self.console.print(_yaml(manifest))
             space.apply(manifest)
-            status = self._follow(space, lambda status: status.get("ready") == "1/1", 400)
+            self._follow(space, lambda status: status.get("ready") == "1/1", 400)
             note("a token came out of the engine before it said so")
-        return space, client, status
+        return space, client
 
     def _answer(self, client: Any) -> str:
         with self.part("a chat completion through the Service") as note:
@@ -118,8 +118,7 @@ class Demo:
         found: dict[str, Any] = space.wait("the demo's deployment gets there", look, seconds, NAME)
         return found
 
-    def _close(self, answer: str, ready: dict[str, Any], peak: memory.Peak) -> None:
-        del ready
+    def _close(self, answer: str, peak: memory.Peak) -> None:
         table = Table(title="What happened, and how long it took", title_justify="left")
         table.add_column("part")
         table.add_column("seconds", justify="right")

@@ -11,7 +11,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from llama_operator.adapters.kinds import KINDS
-from llama_operator.ports import ApiError, Conflict
+from llama_operator.ports import CONFLICT, NOT_FOUND, ApiError, Conflict
 from llama_operator.rendering import names
 
 TIMEOUT_SECONDS = 10.0
@@ -19,9 +19,6 @@ WRITE_TIMEOUT_SECONDS = 4.0
 """Shorter than the Lease's margin (`lease.MARGIN_SECONDS`): a write that was allowed has ended before another may lead."""
 PAGE_SIZE = 500
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-CONFLICT = 409
-NOT_FOUND = 404
-GONE = 410
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> client.ApiClient:

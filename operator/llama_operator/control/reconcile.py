@@ -22,7 +22,7 @@ from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of
 from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
 from llama_operator.planning.shape import check_model
-from llama_operator.ports import ApiError, Clock, Metrics, ModelFiles
+from llama_operator.ports import CONFLICT, NOT_FOUND, ApiError, Clock, Metrics, ModelFiles
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -30,7 +30,6 @@ log = structlog.get_logger(__name__)
 
 BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
 """Announced steps that are warnings."""
-NOT_FOUND, CONFLICT = 404, 409
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
 
 

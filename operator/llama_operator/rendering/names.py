@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-GROUP = "llama-operator.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "LlamaDeployment"
-PLURAL = "llamadeployments"
+from llama_operator.api import v1alpha1
+
+GROUP = v1alpha1.GROUP
+API_VERSION = v1alpha1.API_VERSION
+KIND = v1alpha1.KIND
+PLURAL = v1alpha1.PLURAL
 FINALIZER = f"{GROUP}/children"
 FIELD_MANAGER = "llama-operator"
 
