@@ -62,7 +62,7 @@ def client(stage: Stage, namespace: Namespace) -> Client:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """When a cluster test fails, its report ends with what the operator logged and what the LlamaDeployments said."""
+    """When a cluster test fails, its report ends with what the operator and the pods logged and what the LlamaDeployments said."""
     outcome = yield
     report = outcome.get_result()
     stage = getattr(item, "funcargs", {}).get("stage")
@@ -74,5 +74,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
                 listed = space.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{space.name}/llamadeployments") or {"items": []}
                 said = {llama["metadata"]["name"]: llama.get("status") for llama in listed["items"]}
                 report.sections.append(("statuses", json.dumps(said, indent=1)[-12000:]))
+                for pod in [pod["metadata"]["name"] for llama in said for kind in ("head", "replica") for pod in space.pods(llama, kind)]:
+                    report.sections.append((f"log of pod {pod}", space.pod_log(pod, 60)[-6000:]))
         except Exception as error:  # noqa: BLE001 - the report of a failure must not fail itself
             report.sections.append(("operator log", f"could not be read: {error}"))

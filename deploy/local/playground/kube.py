@@ -98,6 +98,13 @@ class Namespace:
         ]
         return sorted(chosen, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
 
+    def pod_log(self, name: str, lines: int) -> str:
+        """The last lines of what a pod's main container wrote; why not, where it cannot be read."""
+        try:
+            return str(self.api.get(f"/api/v1/namespaces/{self.name}/pods/{name}/log?container=llama&tailLines={lines}"))
+        except ApiError as error:
+            return str(error)
+
     def kill_pod(self, name: str) -> None:
         """Delete a pod with no grace at all, as `kubectl delete pod --force --grace-period=0` does."""
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0}

@@ -258,22 +258,27 @@ class Agent:
         self.say(f"draining for at most {seconds:.0f} s", "Draining")
         if self.settings.role == "replica" and self.snap.node_id:
             # Not waited for: with no head the call takes 40 s to give up, and neither the caller nor the streams should wait for that.
-            self._draining = asyncio.create_task(self._drain_node(self.snap.node_id, seconds))
+            if self._draining is None or self._draining.done():
+                self._draining = asyncio.create_task(self._drain_node(self.snap.node_id))
 
-    async def _drain_node(self, node_id: str, seconds: float) -> None:
-        try:
-            refused = await asyncio.to_thread(
-                ray_internals.drain_node,
-                self.settings.gcs_address,
-                node_id,
-                deadline_seconds=seconds,
-                message="drained by llama-operator",
-            )
-        except Exception as error:  # noqa: BLE001 -- with no head there is nobody to tell; the streams are waited for all the same
-            logger.warning("the drain of Ray node %s could not be asked for: %s", node_id, error)
-            return
-        if refused:
-            logger.warning("Ray refused to drain node %s: %s", node_id, refused)
+    async def _drain_node(self, node_id: str) -> None:
+        """Ask until Ray agrees or the deadline is over: a node that Serve does not know to be leaving keeps its replica, and its GPUs."""
+        while self._drained_until is not None and (left := self._drained_until - time.time()) > 0:
+            try:
+                refused = await asyncio.to_thread(
+                    ray_internals.drain_node,
+                    self.settings.gcs_address,
+                    node_id,
+                    deadline_seconds=left,
+                    message="drained by llama-operator",
+                )
+            except Exception as error:  # noqa: BLE001 -- with no head there is nobody to tell yet; the streams are waited for all the same
+                refused = str(error)
+            if not refused:
+                logger.info("Ray drains node %s", node_id)
+                return
+            logger.warning("Ray does not drain node %s yet: %s", node_id, refused)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _leave(self) -> None:
         """After SIGTERM: drain, wait for the streams within the deadline, stop Ray."""
