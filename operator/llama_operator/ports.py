@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from llama_operator.lifecycle.observed import Agent, Serve, Unknown
 from llama_operator.scaling.signals import Missing, Series
 
-NOT_FOUND, CONFLICT = 404, 409
+NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 """HTTP statuses by which an ApiError is told apart."""
 
 

@@ -68,13 +68,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     stage = getattr(item, "funcargs", {}).get("stage")
     if report.failed and isinstance(stage, Stage):
         try:
-            report.sections.append(("operator log", stage.operator.logs(120)[-12000:]))
+            # Short, so that what failed is not buried; Kopf's log of a restarted API server is left out.
+            said_last = [line for line in stage.operator.logs(200).splitlines() if '"kopf.' not in line]
+            report.sections.append(("operator log", "\n".join(said_last[-25:])[-5000:]))
             space = item.funcargs.get("namespace")
             if isinstance(space, Namespace):
                 listed = space.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{space.name}/llamadeployments") or {"items": []}
                 said = {llama["metadata"]["name"]: llama.get("status") for llama in listed["items"]}
-                report.sections.append(("statuses", json.dumps(said, indent=1)[-12000:]))
+                report.sections.append(("statuses", json.dumps(said, indent=1)[-4000:]))
                 for pod in [pod["metadata"]["name"] for llama in said for kind in ("head", "replica") for pod in space.pods(llama, kind)]:
-                    report.sections.append((f"log of pod {pod}", space.pod_log(pod, 60)[-6000:]))
+                    report.sections.append((f"log of pod {pod}", space.pod_log(pod, 12)[-1500:]))
         except Exception as error:  # noqa: BLE001 - the report of a failure must not fail itself
             report.sections.append(("operator log", f"could not be read: {error}"))

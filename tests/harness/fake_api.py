@@ -159,6 +159,7 @@ class FakeApi:
             known = self.put(manifest)
         elif subresource == "status":
             self._check_status(known, manifest["status"])
+            _refuse_emptied(known.get("status"), manifest["status"], "status")
             if known.get("status") != manifest["status"]:
                 known["status"] = _wire(manifest["status"])
                 self.touch(known)
@@ -253,6 +254,16 @@ def _wire(value: Any) -> Any:
 
 def _owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
     return any(owner["uid"] == uid for owner in manifest["metadata"].get("ownerReferences") or [])
+
+
+def _refuse_emptied(before: Any, after: Any, path: str) -> None:
+    """A map that loses its last entry in a server-side apply becomes null, which a schema that wants an object refuses. Raises ApiError."""
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return
+    if before and not after:
+        raise ApiError(422, "Invalid", f'{path}: Invalid value: "null": {path} in body must be of type object: "null"')
+    for key in before.keys() & after.keys():
+        _refuse_emptied(before[key], after[key], f"{path}.{key}")
 
 
 def _merge(base: Any, patch: Any) -> Any:

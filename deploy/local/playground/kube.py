@@ -111,9 +111,21 @@ class Namespace:
         self.api.request("DELETE", f"/api/v1/namespaces/{self.name}/pods/{name}", options)
 
     def wait(self, what: str, condition: Callable[[], Any], seconds: float, name: str | None = None) -> Any:
-        """Wait until `condition` gives something true; on failure say what the LlamaDeployment said last. Raises NotReady."""
+        """Wait until `condition` gives something true; on failure say what the LlamaDeployment said last. Raises NotReady.
+
+        An API server that does not answer for a moment is asked again.
+        """
+
+        def patient() -> Any:
+            try:
+                return condition()
+            except ApiError as error:
+                if error.code in (0, 429) or error.code >= 500:
+                    return None
+                raise
+
         try:
-            return wait_for(what, condition, seconds=seconds, every=0.5)
+            return wait_for(what, patient, seconds=seconds, every=0.5)
         except Exception as error:
             if name:
                 error.add_note(f"{name}: {json.dumps(self.status(name), indent=1)[:6000]}")

@@ -92,6 +92,8 @@ def open_api_schema() -> Schema:
     node_at(schema, "spec.replicas")["default"] = 1
     conditions = node_at(schema, "status.conditions")
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+    # Free-form and written as a whole: merged key by key, what an older decision left would stay.
+    node_at(schema, "status.autoscaling.memory")["x-kubernetes-map-type"] = "atomic"
     for rule in RULES:
         if rule.cel is not None:
             node_at(schema, rule.at).setdefault("x-kubernetes-validations", []).append(rule.schema())

@@ -22,7 +22,7 @@ from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of
 from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
 from llama_operator.planning.shape import check_model
-from llama_operator.ports import CONFLICT, NOT_FOUND, ApiError, Clock, Metrics, ModelFiles
+from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, ModelFiles
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -120,6 +120,10 @@ class Reconciler:
         try:
             written = await self.hands.writer.apply(manifest, "status")
         except ApiError as error:
+            if error.status == INVALID:
+                # What cannot be remembered is not begun; said where the user looks, since no condition can say it.
+                message = f"the API server refuses the status, so nothing is changed; is the CRD older than the operator? {error}"
+                await self.events.emit(raw, "StatusRefused", message, self.clock.now(), warning=True)
             if error.status not in (NOT_FOUND, CONFLICT):
                 raise
             self.hands.store.drop(names.KIND, metadata["namespace"], metadata["name"], metadata["uid"])

@@ -97,8 +97,10 @@ def _autoscaling(scaling: ScalingView, current: int, previous: Mapping[str, Any]
         "reason": scaling.reason,
         "message": scaling.message,
         "signals": [dict(signal) for signal in scaling.signals],
-        "memory": dict(scaling.memory or {}),
     }
+    if scaling.memory:
+        # Never an empty object: server-side apply turns one that had entries before into null, which the API server then refuses.
+        block["memory"] = dict(scaling.memory)
     last = rfc3339(now) if changed else before.get("lastScaleTime")
     if last:
         block["lastScaleTime"] = last
