@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,7 @@ class Agent:
         self._drained_until: float | None = None
         self._ray_pid: int | None = None
         self._draining: asyncio.Task[None] | None = None  # kept: the loop holds its tasks only weakly
+        self._halt_download = threading.Event()  # a thread cannot be cancelled, and the process waits for it
         self._processes = Processes()
 
     def look(self) -> Snapshot:
@@ -99,6 +101,7 @@ class Agent:
         await web.TCPSite(runner, port=self.settings.agent_port).start()
         work = asyncio.create_task(self._work())
         await self._stopping.wait()
+        self._halt_download.set()
         await self._leave()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -140,7 +143,7 @@ class Agent:
 
         if config.source.startswith("hf://"):
             self.say("downloading the model", "Downloading")
-            if cause := await asyncio.to_thread(model.download, config, os.environ.get("HF_TOKEN"), tell):
+            if cause := await asyncio.to_thread(model.download, config, os.environ.get("HF_TOKEN"), tell, self._halt_download):
                 raise FailedError(cause)
         self.say("checking the model's files", "Starting")
         if cause := await asyncio.to_thread(model.check, config):
@@ -256,10 +259,10 @@ class Agent:
             return
         self._drained_until = until
         self.say(f"draining for at most {seconds:.0f} s", "Draining")
-        if self.settings.role == "replica" and self.snap.node_id:
+        asked = self._draining is not None and not self._draining.done()
+        if self.settings.role == "replica" and self.snap.node_id and not asked:
             # Not waited for: with no head the call takes 40 s to give up, and neither the caller nor the streams should wait for that.
-            if self._draining is None or self._draining.done():
-                self._draining = asyncio.create_task(self._drain_node(self.snap.node_id))
+            self._draining = asyncio.create_task(self._drain_node(self.snap.node_id))
 
     async def _drain_node(self, node_id: str) -> None:
         """Ask until Ray agrees or the deadline is over: a node that Serve does not know to be leaving keeps its replica, and its GPUs."""
