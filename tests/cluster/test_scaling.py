@@ -10,7 +10,7 @@ from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage, autoscaling
 
-pytestmark = [pytest.mark.cluster, pytest.mark.unproven]
+pytestmark = pytest.mark.cluster
 NAME = "scaled"
 URL = f"http://{NAME}"
 
