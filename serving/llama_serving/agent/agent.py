@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class Agent:
         self._stopping = asyncio.Event()
         self._drained_until: float | None = None
         self._ray_pid: int | None = None
+        self._start = ""
         self._draining: asyncio.Task[None] | None = None  # kept: the loop holds its tasks only weakly
         self._halt_download = threading.Event()  # a thread cannot be cancelled, and the process waits for it
         self._processes = Processes()
@@ -193,8 +195,9 @@ class Agent:
                 "the head keeps no state: %s cannot be written; a lost head then reloads every replica",
                 settings.gcs_dir or "LLAMA_GCS_DIR is empty",
             )
+        self._start = uuid.uuid4().hex
         environment = ray_environment(settings, os.environ, fast_path=fast_path, store=store)
-        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings)]
+        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings, self._start)]
         log = settings.run_dir / RAY_LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -237,7 +240,7 @@ class Agent:
             if not await watch.port_open(host, int(port)):
                 continue
             try:
-                node_id = await watch.own_node_id(self.settings)
+                node_id = await watch.own_node_id(self.settings, self._start)
             except Exception as error:  # noqa: BLE001 -- Ray raises many kinds while a GCS comes up; all mean "not yet"
                 logger.info("the GCS does not answer yet: %s", error)
                 continue
