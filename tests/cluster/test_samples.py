@@ -20,16 +20,17 @@ from kubernetes import client, config
 from tests.harness import samples
 
 from llama_operator.api.schema import custom_resource_definition
-from llama_operator.api.v1alpha1 import (
-    PLURAL,
-    VERSION,
+from llama_operator.api.status import (
     AutoscalingStatus,
     Condition,
     FailureStatus,
     LlamaDeploymentStatus,
+    PlanObserved,
+    PlanStatus,
     ReplicaStatus,
     SignalStatus,
 )
+from llama_operator.api.v1alpha1 import PLURAL, VERSION
 from llama_operator.api.validation import validate
 
 pytestmark = pytest.mark.cluster
@@ -143,6 +144,17 @@ STATUS = LlamaDeploymentStatus(
         signals=[SignalStatus(name="inFlight", value=9.0, age_seconds=1.5), SignalStatus(name="queued")],
         memory={"peaks": [[1.0, 2]]},
         last_scale_time=WHEN,
+    ),
+    plan=PlanStatus(
+        tensor_parallel=8,
+        pipeline_parallel=1,
+        gpus=8,
+        weight_bytes_per_gpu=60_000_000_000,
+        kv_cache_tokens=460_000,
+        max_concurrency_at_context=3.5,
+        decode_floor_seconds=0.0182,
+        predicted_load_seconds=420.0,
+        observed=PlanObserved(kv_cache_tokens=470_000, ratio=1.02),
     ),
     failures=FailureStatus(attempts=1, last_reason="ModelNotFound", last_message="not there", next_retry_time=WHEN),
     conditions=[

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from llama_operator.api.engine_args import check_args
 from llama_operator.api.problems import Problem, show
-from llama_operator.api.rules import RULES, Look
+from llama_operator.api.rule import Look
+from llama_operator.api.rules import RULES, WARNINGS
 from llama_operator.api.v1alpha1 import API_VERSION, KIND, LlamaDeployment
 
 if TYPE_CHECKING:
@@ -44,12 +45,27 @@ def validate(obj: Any) -> list[Problem]:
     """
     if not isinstance(obj, dict):
         return [_document(obj)]
-    raw = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": obj.get("metadata"), "spec": obj.get("spec")}
+    raw = _looked_at(obj)
     problems = [*_model_problems(raw)]
     refused = {problem.field for problem in problems}
     look = Look(raw)
     problems += [problem for rule in RULES if rule.field not in refused and (problem := rule.problem(look))]
     return problems + check_args(look.text("spec.engine.type") or "vllm", look.mapping("spec.engine.args"))
+
+
+def warnings(obj: Any) -> list[Problem]:
+    """What is accepted in a LlamaDeployment and yet should be looked at: problems of severity `warning`.
+
+    They say nothing of what `validate` refuses, and like it never raise.
+    """
+    if not isinstance(obj, dict):
+        return []
+    look = Look(_looked_at(obj))
+    return [problem for rule in WARNINGS if (problem := rule.problem(look))]
+
+
+def _looked_at(obj: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: obj.get(name) for name in ("apiVersion", "kind", "metadata", "spec")}
 
 
 def _document(obj: Any) -> Problem:

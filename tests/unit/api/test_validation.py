@@ -12,8 +12,9 @@ from tests.harness import samples
 
 from llama_operator.api.problems import GIVEN_LIMIT
 from llama_operator.api.rules import RULES
-from llama_operator.api.v1alpha1 import LlamaDeployment, LlamaDeploymentStatus
-from llama_operator.api.validation import validate
+from llama_operator.api.status import LlamaDeploymentStatus
+from llama_operator.api.v1alpha1 import LlamaDeployment
+from llama_operator.api.validation import validate, warnings
 from llama_operator.planning.gpus import GangShape, gang_shape
 
 SOUND: dict[str, Any] = samples.valid()["hub-405b-fp8-tp8"]
@@ -44,6 +45,14 @@ def replaced(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str
 @given(json_values)
 def test_anything_at_all_is_answered_with_problems(value: Any) -> None:
     assert validate(value)
+    assert validate(SOUND | {"spec": value})
+
+
+@given(st.sampled_from([path for path in paths(SOUND) if path]), json_values)
+def test_warnings_are_told_of_anything_and_refuse_nothing(path: tuple[str, ...], value: Any) -> None:
+    told = [*warnings(value), *warnings(replaced(SOUND, path, value))]
+    assert {problem.severity for problem in told} <= {"warning"}
+    assert {problem.severity for problem in validate(value)} == {"error"}
 
 
 @given(st.sampled_from([path for path in paths(SOUND) if path]), json_values)
@@ -132,7 +141,9 @@ def test_the_other_patterns_refuse_too(field: str, path: tuple[str, ...], value:
 
 
 def test_every_rule_is_broken_by_some_sample() -> None:
-    assert {rule.field for rule in RULES} <= {sample.field for sample in samples.invalid()} | {field for field, _, _ in OTHERS}
+    told = {(problem.field, problem.allowed) for sample in samples.invalid() for problem in validate(sample.obj)}
+    others = {(problem.field, problem.allowed) for _, path, value in OTHERS for problem in validate(replaced(SOUND, path, value))}
+    assert {(rule.field, rule.allowed) for rule in RULES} <= told | others
 
 
 @given(json_values)
