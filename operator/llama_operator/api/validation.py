@@ -26,6 +26,7 @@ _TYPES = {
     "int_parsing_size": "a whole number",
     "float_type": "a number",
     "string_type": "a text",
+    "string_unicode": "a text",
     "bool_type": "true or false",
     "dict_type": "an object",
     "model_type": "an object",
@@ -33,6 +34,15 @@ _TYPES = {
     "list_type": "a list",
 }
 """pydantic's error types for a wrong type, and what is allowed."""
+
+_BOUNDS = {
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "at most {le}",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_too_long": "a text of at most {max_length} characters",
+    "too_long": "at most {max_length} entries",
+}
+"""pydantic's error types for a broken bound, and what is allowed, by pydantic's context."""
 
 _FOLLOWS = "default_factory_not_called"
 """pydantic's error for a default that could not be made because of another error: it says nothing new."""
@@ -50,7 +60,8 @@ def validate(obj: Any) -> list[Problem]:
     refused = {problem.field for problem in problems}
     look = Look(raw)
     problems += [problem for rule in RULES if rule.field not in refused and (problem := rule.problem(look))]
-    return problems + check_args(look.text("spec.engine.type") or "vllm", look.mapping("spec.engine.args"))
+    args = {} if "spec.engine.args" in refused else look.mapping("spec.engine.args")  # not one by one where there are too many
+    return problems + check_args(look.text("spec.engine.type") or "vllm", args)
 
 
 def warnings(obj: Any) -> list[Problem]:
@@ -96,16 +107,8 @@ def _in_words(error: Any) -> Problem:
     elif kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
         remedy = "Choose one of these." if " or " in allowed else "Correct the value."
-    elif kind == "greater_than_equal":
-        allowed = f"{context['ge']} or more"
-    elif kind == "less_than_equal":
-        allowed = f"at most {context['le']}"
-    elif kind == "string_too_short":
-        allowed = f"a text of at least {context['min_length']} characters"
-    elif kind == "string_too_long":
-        allowed = f"a text of at most {context['max_length']} characters"
-    elif kind == "too_long":
-        allowed = f"at most {context['max_length']} entries"
+    elif kind in _BOUNDS:
+        allowed = _BOUNDS[kind].format(**context)
     return Problem(field=field, given=given, allowed=allowed, remedy=remedy)
 
 

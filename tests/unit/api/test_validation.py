@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness import samples
 
+from llama_operator.api import validation
 from llama_operator.api.problems import GIVEN_LIMIT
 from llama_operator.api.rules import RULES
 from llama_operator.api.status import LlamaDeploymentStatus
@@ -158,3 +159,21 @@ def test_what_is_dumped_is_read_back_the_same() -> None:
         made = LlamaDeployment.model_validate(obj)
         assert LlamaDeployment.model_validate(made.model_dump(by_alias=True, exclude_none=True)) == made
         assert validate(made.model_dump(by_alias=True, exclude_none=True)) == []
+
+
+def test_what_pydantic_may_come_to_say_is_repeated_as_a_problem() -> None:
+    """A newer pydantic may know other errors; none of them is lost."""
+    problem = validation._in_words({"loc": ("spec", "x"), "type": "new_error", "msg": "Even numbers only", "input": 3})
+    assert problem.message == "spec.x: 3 is given; allowed is even numbers only. Correct the value."
+
+
+def test_half_a_character_is_no_text() -> None:
+    (problem,) = validate(replaced(SOUND, ("spec", "image"), "\ud800"))
+    assert (problem.field, problem.allowed) == ("spec.image", "a text")
+
+
+def test_a_model_goes_by_its_served_name_else_by_the_resources() -> None:
+    bare = LlamaDeployment.model_validate(samples.valid()["pvc-whole-claim"])
+    assert (bare.name, bare.namespace, bare.served_name) == ("pvc-whole-claim", "default", "pvc-whole-claim")
+    named = LlamaDeployment.model_validate(samples.valid()["hub-8b-gated"])
+    assert (named.namespace, named.served_name) == ("llm", "meta-llama/Llama-3.1-8B-Instruct")
