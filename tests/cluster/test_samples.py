@@ -218,12 +218,40 @@ CHANGES = st.one_of(
     st.tuples(
         st.just("spec.model.source"),
         st.sampled_from(
-            ["hf://a/b", "hf://a/b/c", "pvc://c", "pvc://c/p", "pvc://C/p", "file:///", "file:///m", "file:///a b", "hf://a/b\n"]
+            [
+                "hf://a/b",
+                "hf://meta-llama/Llama-3.1-8B",
+                "s3://b/k",
+                "s3://",
+                "hf://a/b/c",
+                "pvc://c",
+                "pvc://c/p",
+                "pvc://C/p",
+                "file:///",
+                "file:///m",
+                "file:///a b",
+                "hf://a/b\n",
+            ]
         )
         | st.text(max_size=10).map(lambda text: f"hf://org/{text}")
         | st.text(max_size=10).map(lambda text: f"file:///{text}"),
     ),
     st.tuples(st.just("spec.model.servedName"), st.text(max_size=8)),
+    st.tuples(st.just("spec.model.licenseAccepted"), st.booleans() | st.just("yes")),
+    st.tuples(st.just("spec.model.licenseNotes"), st.text(max_size=8)),
+    st.tuples(
+        st.just("spec.hardware.custom"),
+        st.sampled_from(
+            [{}, {"memoryGiB": 80}, {"memoryGiB": 80, "memoryBandwidthGBps": 3350}, {"memoryGiB": 0.5, "memoryBandwidthGBps": 1}]
+        ),
+    ),
+    st.tuples(
+        st.just("spec.autoscaling.objective"),
+        st.dictionaries(st.sampled_from(["inFlightPerReplica", "timeToFirstTokenSeconds", "percentile"]), st.integers(0, 100)),
+    ),
+    st.tuples(st.just("spec.autoscaling.scaleToZeroAfter"), st.just("30m")),
+    st.tuples(st.just("spec.rollout.strategy"), st.sampled_from(["Auto", "Surge", "Replace", "Recreate"])),
+    st.tuples(st.just("spec.access"), st.sampled_from([{}, {"apiKeysSecretRef": {"name": "keys"}}, {"apiKeysSecretRef": {}}])),
     st.tuples(st.just("spec.image"), st.text(max_size=8)),
     st.tuples(st.just("spec.podTemplate.metadata.labels"), st.dictionaries(st.sampled_from(["a", "llama-operator.dev/x"]), st.just("v"))),
     st.tuples(st.just("metadata.name"), st.text("ab1-.A", max_size=44)),
