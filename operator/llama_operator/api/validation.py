@@ -108,8 +108,13 @@ def _in_words(error: Any) -> Problem:
         allowed = str(context["expected"]).replace("'", "")
         remedy = "Choose one of these." if " or " in allowed else "Correct the value."
     elif kind in _BOUNDS:
-        allowed = _BOUNDS[kind].format(**context)
+        allowed = _BOUNDS[kind].format(**{name: _plainly(bound) for name, bound in context.items()})
     return Problem(field=field, given=given, allowed=allowed, remedy=remedy)
+
+
+def _plainly(bound: Any) -> Any:
+    """A bound as a person writes it: 1, not 1.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _unknown_field(path: list[str], given: str) -> Problem:

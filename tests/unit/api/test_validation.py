@@ -88,6 +88,8 @@ def test_names_are_accepted_as_dns_labels_are(name: str) -> None:
     ("path", "value", "allowed"),
     [
         (("spec", "image"), "", "a text of at least 1 characters"),
+        (("spec", "hardware", "custom"), {"memoryGiB": 0.5, "memoryBandwidthGBps": 1}, "1 or more"),
+        (("spec", "autoscaling", "objective"), {"timeToFirstTokenSeconds": 0}, "0.01 or more"),
         (("spec", "image"), "x" * 2000, "a text of at most 1024 characters"),
         (("spec", "engine"), {"args": {f"a{number}": 1 for number in range(300)}}, "at most 256 entries"),
         (("spec", "autoscaling", "maxReplicas"), 2000, "at most 1000"),
