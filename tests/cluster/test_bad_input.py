@@ -52,7 +52,7 @@ def test_an_unknown_engine_argument_is_refused_with_the_nearest_valid_one_and_no
 
 def test_tensor_parallelism_that_does_not_divide_the_heads_is_refused_before_any_pod(stage: Stage, namespace: Namespace) -> None:
     spec = {
-        "model": {"source": "hf://meta-llama/Llama-3.1-8B-Instruct"},
+        "model": {"source": "hf://meta-llama/Llama-3.1-8B-Instruct", "licenseAccepted": True},
         "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 8},
         "parallelism": {"tensor": 6},
     }

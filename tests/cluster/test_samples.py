@@ -20,16 +20,17 @@ from kubernetes import client, config
 from tests.harness import samples
 
 from llama_operator.api.schema import custom_resource_definition
-from llama_operator.api.v1alpha1 import (
-    PLURAL,
-    VERSION,
+from llama_operator.api.status import (
     AutoscalingStatus,
     Condition,
     FailureStatus,
     LlamaDeploymentStatus,
+    PlanObserved,
+    PlanStatus,
     ReplicaStatus,
     SignalStatus,
 )
+from llama_operator.api.v1alpha1 import PLURAL, VERSION
 from llama_operator.api.validation import validate
 
 pytestmark = pytest.mark.cluster
@@ -144,6 +145,17 @@ STATUS = LlamaDeploymentStatus(
         memory={"peaks": [[1.0, 2]]},
         last_scale_time=WHEN,
     ),
+    plan=PlanStatus(
+        tensor_parallel=8,
+        pipeline_parallel=1,
+        gpus=8,
+        weight_bytes_per_gpu=60_000_000_000,
+        kv_cache_tokens=460_000,
+        max_concurrency_at_context=3.5,
+        decode_floor_seconds=0.0182,
+        predicted_load_seconds=420.0,
+        observed=PlanObserved(kv_cache_tokens=470_000, ratio=1.02),
+    ),
     failures=FailureStatus(attempts=1, last_reason="ModelNotFound", last_message="not there", next_retry_time=WHEN),
     conditions=[
         Condition(type="Accepted", status="True", observed_generation=1, last_transition_time=WHEN, reason="Valid", message="fits")
@@ -206,12 +218,40 @@ CHANGES = st.one_of(
     st.tuples(
         st.just("spec.model.source"),
         st.sampled_from(
-            ["hf://a/b", "hf://a/b/c", "pvc://c", "pvc://c/p", "pvc://C/p", "file:///", "file:///m", "file:///a b", "hf://a/b\n"]
+            [
+                "hf://a/b",
+                "hf://meta-llama/Llama-3.1-8B",
+                "s3://b/k",
+                "s3://",
+                "hf://a/b/c",
+                "pvc://c",
+                "pvc://c/p",
+                "pvc://C/p",
+                "file:///",
+                "file:///m",
+                "file:///a b",
+                "hf://a/b\n",
+            ]
         )
         | st.text(max_size=10).map(lambda text: f"hf://org/{text}")
         | st.text(max_size=10).map(lambda text: f"file:///{text}"),
     ),
     st.tuples(st.just("spec.model.servedName"), st.text(max_size=8)),
+    st.tuples(st.just("spec.model.licenseAccepted"), st.booleans() | st.just("yes")),
+    st.tuples(st.just("spec.model.licenseNotes"), st.text(max_size=8)),
+    st.tuples(
+        st.just("spec.hardware.custom"),
+        st.sampled_from(
+            [{}, {"memoryGiB": 80}, {"memoryGiB": 80, "memoryBandwidthGBps": 3350}, {"memoryGiB": 0.5, "memoryBandwidthGBps": 1}]
+        ),
+    ),
+    st.tuples(
+        st.just("spec.autoscaling.objective"),
+        st.dictionaries(st.sampled_from(["inFlightPerReplica", "timeToFirstTokenSeconds", "percentile"]), st.integers(0, 100)),
+    ),
+    st.tuples(st.just("spec.autoscaling.scaleToZeroAfter"), st.just("30m")),
+    st.tuples(st.just("spec.rollout.strategy"), st.sampled_from(["Auto", "Surge", "Replace", "Recreate"])),
+    st.tuples(st.just("spec.access"), st.sampled_from([{}, {"apiKeysSecretRef": {"name": "keys"}}, {"apiKeysSecretRef": {}}])),
     st.tuples(st.just("spec.image"), st.text(max_size=8)),
     st.tuples(st.just("spec.podTemplate.metadata.labels"), st.dictionaries(st.sampled_from(["a", "llama-operator.dev/x"]), st.just("v"))),
     st.tuples(st.just("metadata.name"), st.text("ab1-.A", max_size=44)),

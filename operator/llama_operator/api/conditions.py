@@ -29,6 +29,8 @@ class ConditionType(StrEnum):
     """The autoscaler can see: its signals are there and fresh."""
     DEGRADED = "Degraded"
     """Something is broken while the rest goes on."""
+    UPDATE_AVAILABLE = "UpdateAvailable"
+    """Reserved: a newer operator would render other pods. No version gives it yet."""
 
 
 class Reason(StrEnum):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 GIVEN_LIMIT = 80
 """Characters of a given value that a message repeats."""
 
+Severity = Literal["error", "warning"]
+"""An error is refused. A warning is accepted, and whoever shows problems shows it too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One field, and why it is refused.
+    """One field, and why it is refused, or with severity `warning` why somebody should look at it.
 
     `field` is the path as users write it (`spec.parallelism.tensor`), `given` the value as YAML shows it, `allowed` completes "allowed is",
     `remedy` is a whole sentence.
@@ -22,11 +25,13 @@ class Problem:
     given: str
     allowed: str
     remedy: str
+    severity: Severity = "error"
 
     @property
     def message(self) -> str:
         """All of it in one line."""
-        return f"{self.field}: {self.given} is given; allowed is {self.allowed}. {self.remedy}"
+        wanted = "allowed" if self.severity == "error" else "advised"
+        return f"{self.field}: {self.given} is given; {wanted} is {self.allowed}. {self.remedy}"
 
 
 def show(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_operator.api import engine_args_vllm as vllm
 from llama_operator.api.engine_args import INTERNAL, OWNED, SIMULATED
-from llama_operator.api.rules import RULES
+from llama_operator.api.rules import RULES, WARNINGS
 from llama_operator.api.v1alpha1 import API_VERSION, KIND
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def render_reference(schema: Schema, command: str) -> str:
         "Fields marked * must be given. `kubectl explain llamadeployment.spec` shows the same.",
         "## spec\n\n" + _table(schema["properties"]["spec"], "spec"),
         "## Rules between fields\n\nBroken, each is refused with the field, what was given, what is allowed and what to do.\n\n" + _rules(),
+        "## Warnings\n\nAccepted, and told to whoever checks the file.\n\n" + _warnings(),
         "## Arguments of the engine\n\n" + _arguments(),
         "## status\n\nWritten by the operator alone.\n\n" + _table(schema["properties"]["status"], "status"),
     ]
@@ -48,7 +49,8 @@ def _kind(node: Schema) -> str:
         return f"list of {_kind(node['items'])}"
     if "additionalProperties" in node:
         return f"map of {_kind(node['additionalProperties'])}"
-    return "free-form object" if node.get("x-kubernetes-preserve-unknown-fields") else str(node["type"])
+    free = node.get("x-kubernetes-preserve-unknown-fields") and "properties" not in node
+    return "free-form object" if free else str(node["type"])
 
 
 def _bounds(node: Schema) -> str:
@@ -65,6 +67,11 @@ def _rules() -> str:
     rows = ["| field | allowed | remedy | refused by |", "|---|---|---|---|"]
     readers = {True: "API server, operator", False: "operator (`Accepted=False`)"}
     return "\n".join(rows + [f"| `{rule.field}` | {rule.allowed} | {rule.remedy} | {readers[rule.cel is not None]} |" for rule in RULES])
+
+
+def _warnings() -> str:
+    rows = ["| field | advised | remedy |", "|---|---|---|"]
+    return "\n".join(rows + [f"| `{rule.field}` | {rule.allowed} | {rule.remedy} |" for rule in WARNINGS])
 
 
 def _arguments() -> str:

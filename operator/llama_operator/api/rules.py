@@ -7,21 +7,18 @@ free-form objects, which CEL cannot read: the operator alone refuses those.
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from llama_operator.api.problems import Problem, show
+from llama_operator.api import licence, not_served
+from llama_operator.api.problems import show
+from llama_operator.api.rule import Look, Rule, pattern_rule, quote
 from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, NAME_MAX
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 SOURCE = (
     r"(file:///[^\x00-\x20\x7f?#]+"
     r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^\x00-\x20\x7f?#]*)?"
+    r"|s3://[^\x00-\x20\x7f?#]*"  # refused in its own words: not_served
     "|hf://[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*)"
 )
 REVISION = "[A-Za-z0-9][A-Za-z0-9._/-]*"
@@ -40,92 +37,6 @@ _LISTS = ("containers", "initContainers", "volumes", "tolerations", "imagePullSe
 """Fields of a PodSpec that hold lists of objects."""
 
 
-class Look:
-    """Reads values out of a raw LlamaDeployment, whatever is wrong with the rest of it."""
-
-    def __init__(self, obj: Mapping[str, Any]) -> None:
-        self._obj = obj
-
-    def at(self, path: str) -> Any:
-        """The value at a dotted path, or None."""
-        value: Any = self._obj
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
-
-    def text(self, path: str) -> str | None:
-        """The text at a path, or None where there is none."""
-        value = self.at(path)
-        return value if isinstance(value, str) else None
-
-    def number(self, path: str, default: int | None = None) -> int | None:
-        """The whole number at a path, `default` where the field is absent, None where it holds something else."""
-        value = self.at(path)
-        if value is None:
-            return default
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-    def mapping(self, path: str) -> dict[str, Any]:
-        """The object at a path, else an empty one."""
-        value = self.at(path)
-        return {key: item for key, item in value.items() if isinstance(key, str)} if isinstance(value, dict) else {}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """One check. `broken` gives what was given where the rule is broken, else None.
-
-    `cel` is true where the rule holds; `self` is the object at `at`. The API server's message says `given`, or where that is a text of the
-    object itself, the value of `given_cel`. Numbers are said in words there: CEL's cost estimate takes the text of a number to be endless.
-    """
-
-    field: str
-    allowed: str
-    remedy: str
-    broken: Callable[[Look], str | None]
-    at: str = ""
-    cel: str | None = None
-    given: str = "something else"
-    given_cel: str | None = None
-
-    def problem(self, look: Look) -> Problem | None:
-        """The rule's problem with that object, or None."""
-        given = self.broken(look)
-        return None if given is None else Problem(field=self.field, given=given, allowed=self.allowed, remedy=self.remedy)
-
-    def schema(self) -> dict[str, str]:
-        """The rule as an entry of `x-kubernetes-validations`. Only for rules that have CEL."""
-        static = Problem(field=self.field, given=self.given, allowed=self.allowed, remedy=self.remedy)
-        entry = {"rule": self.cel or "", "message": static.message}
-        if self.given_cel:
-            tail = f'" is given; allowed is {self.allowed}. {self.remedy}'
-            head = self.field + ': "'
-            entry["messageExpression"] = f"{quote(head)} + {self.given_cel} + {quote(tail)}"
-        if self.at:
-            entry["fieldPath"] = self.field.removeprefix(self.at)
-        return entry
-
-
-def quote(text: str) -> str:
-    """A CEL string literal: JSON's escapes are CEL's, and non-ASCII characters stand as they are."""
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _pattern(field: str, pattern: str, allowed: str, remedy: str, *, no_dots: bool = False) -> Rule:
-    """A rule that an optional text matches a pattern whole, and where asked holds no `..`."""
-    at, _, name = field.rpartition(".")
-    compiled = re.compile(pattern)  # only what RE2, which CEL uses, and Python read alike: no \s, no [:space:]
-
-    def broken(look: Look) -> str | None:
-        text = look.text(field)
-        ok = text is None or (compiled.fullmatch(text) and not (no_dots and ".." in text))
-        return None if ok else show(text)
-
-    cel = f"!has(self.{name}) || (self.{name}.matches({quote(f'^{pattern}$')})"
-    cel += f" && !self.{name}.contains({quote('..')}))" if no_dots else ")"
-    return Rule(field=field, allowed=allowed, remedy=remedy, broken=broken, at=at, cel=cel, given_cel=f"self.{name}")
-
-
 def _name(look: Look) -> str | None:
     name = look.text("metadata.name")
     return None if name is not None and len(name) <= NAME_MAX and re.fullmatch(NAME, name) else show(look.at("metadata.name"))
@@ -141,6 +52,19 @@ def _gpus_fit_accelerator(look: Look) -> str | None:
     if accelerator is None or gpus is None or (accelerator == CPU) == (gpus == 0):
         return None
     return f"{gpus} with accelerator {accelerator}"
+
+
+def _custom_without_gpu(look: Look) -> str | None:
+    custom = look.at("spec.hardware.custom")
+    return show(custom) if custom is not None and look.text("spec.hardware.accelerator") == CPU else None
+
+
+def _objective(look: Look) -> str | None:
+    objective = look.at("spec.autoscaling.objective")
+    if not isinstance(objective, dict):
+        return None
+    given = [name for name in ("inFlightPerReplica", "timeToFirstTokenSeconds") if objective.get(name) is not None]
+    return None if len(given) == 1 else ("both" if given else "neither")
 
 
 def _tensor_in_node(look: Look) -> str | None:
@@ -211,14 +135,14 @@ RULES: tuple[Rule, ...] = (
         cel=f"size(self.metadata.name) <= {NAME_MAX} && self.metadata.name.matches({quote(f'^{NAME}$')})",
         given_cel="self.metadata.name",
     ),
-    _pattern(
+    pattern_rule(
         "spec.model.source",
         SOURCE,
         "hf://ORGANISATION/NAME, pvc://CLAIM/PATH or file:///PATH",
         "Write the source in one of these forms, without .. in it.",
         no_dots=True,
     ),
-    _pattern(
+    pattern_rule(
         "spec.model.revision",
         REVISION,
         "a branch, a tag or a commit: letters, digits, dots, dashes, underscores and slashes",
@@ -234,23 +158,25 @@ RULES: tuple[Rule, ...] = (
         cel='!has(self.revision) || self.source.startsWith("hf://")',
         given_cel="self.revision",
     ),
-    _pattern(
+    pattern_rule(
         "spec.model.servedName",
         SERVED_NAME,
         "letters, digits, dots, dashes, underscores, slashes and colons, the first a letter or digit",
         "Choose such a name; clients send it as model.",
     ),
-    _pattern("spec.model.tokenSecretRef.name", SECRET_NAME, "a Secret's name", "Name a Secret of the same namespace, in lower case."),
-    _pattern(
+    pattern_rule("spec.model.tokenSecretRef.name", SECRET_NAME, "a Secret's name", "Name a Secret of the same namespace, in lower case."),
+    pattern_rule(
         "spec.model.tokenSecretRef.key", SECRET_KEY, "a Secret's key: letters, digits, dots, dashes and underscores", "Correct the key."
     ),
-    _pattern(
+    pattern_rule(
         "spec.hardware.accelerator",
         ACCELERATOR,
         "lower-case letters, digits and dashes, as in nvidia-h100-80gb, or cpu",
         "Write it in that form.",
     ),
-    _pattern("spec.hardware.gpuResource", GPU_RESOURCE, "a resource's name, as in nvidia.com/gpu", "See the nodes: kubectl describe node."),
+    pattern_rule(
+        "spec.hardware.gpuResource", GPU_RESOURCE, "a resource's name, as in nvidia.com/gpu", "See the nodes: kubectl describe node."
+    ),
     Rule(
         field="spec.hardware.gpusPerNode",
         allowed="0 where the accelerator is cpu, 1 or more elsewhere",
@@ -259,6 +185,15 @@ RULES: tuple[Rule, ...] = (
         at="spec.hardware",
         cel='!has(self.gpusPerNode) || (self.accelerator == "cpu") == (self.gpusPerNode == 0)',
         given="a number that does not fit spec.hardware.accelerator",
+    ),
+    Rule(
+        field="spec.hardware.custom",
+        allowed="nothing where the accelerator is cpu",
+        remedy="Remove it, or correct spec.hardware.accelerator.",
+        broken=_custom_without_gpu,
+        at="spec.hardware",
+        cel='!has(self.custom) || self.accelerator != "cpu"',
+        given="a GPU's memory and bandwidth",
     ),
     Rule(
         field="spec.parallelism.tensor",
@@ -277,6 +212,15 @@ RULES: tuple[Rule, ...] = (
         at="spec.autoscaling",
         cel=f"{_MIN} <= self.maxReplicas",
         given="more than spec.autoscaling.maxReplicas",
+    ),
+    Rule(
+        field="spec.autoscaling.objective",
+        allowed="exactly one of inFlightPerReplica and timeToFirstTokenSeconds",
+        remedy="Set spec.autoscaling.objective.inFlightPerReplica alone.",
+        broken=_objective,
+        at="spec.autoscaling",
+        cel="has(self.objective.inFlightPerReplica) != has(self.objective.timeToFirstTokenSeconds)",
+        given="neither or both",
     ),
     Rule(
         field="spec.replicas",
@@ -329,6 +273,11 @@ RULES: tuple[Rule, ...] = (
         remedy="Name it; the serving container is llama.",
         broken=_named_items,
     ),
-    _pattern("spec.image", "[!-~]+", "an image reference without blanks", "Correct the reference."),
+    pattern_rule("spec.image", "[!-~]+", "an image reference without blanks", "Correct the reference."),
+    licence.GATE,
+    *not_served.RULES,
 )
 """Every rule, in the order in which problems are told."""
+
+WARNINGS: tuple[Rule, ...] = (licence.NAMING, not_served.UNREAD)
+"""Rules that refuse nothing: what they find is told as a warning."""

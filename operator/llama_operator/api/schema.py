@@ -61,6 +61,8 @@ def structural(schema: Schema, definitions: Schema) -> Schema:
         out["items"] = structural(node["items"], definitions)
     if "properties" in node:
         out["properties"] = {name: structural(child, definitions) for name, child in node["properties"].items()}
+        if node.get("additionalProperties") is True:
+            out["x-kubernetes-preserve-unknown-fields"] = True
     elif isinstance(node.get("additionalProperties"), dict):
         out["additionalProperties"] = structural(node["additionalProperties"], definitions)
     elif node.get("type") == "object":
@@ -93,7 +95,8 @@ def open_api_schema() -> Schema:
     conditions = node_at(schema, "status.conditions")
     conditions |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
     # Free-form and written as a whole: merged key by key, what an older decision left would stay.
-    node_at(schema, "status.autoscaling.memory")["x-kubernetes-map-type"] = "atomic"
+    for path in ("status.autoscaling.memory", "status.plan"):
+        node_at(schema, path)["x-kubernetes-map-type"] = "atomic"
     for rule in RULES:
         if rule.cel is not None:
             node_at(schema, rule.at).setdefault("x-kubernetes-validations", []).append(rule.schema())

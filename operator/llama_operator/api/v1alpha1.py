@@ -1,8 +1,8 @@
 """The `LlamaDeployment` resource, version v1alpha1: what users write (`spec`) and what the operator answers (`status`).
 
 These models are the one source of the CRD, the editor schema and the field table (`llama_operator.api.schema`); the docstring under a
-field is its description everywhere. A spec is read strictly: an unknown field or a wrong type is an error. A status is read leniently:
-one written by an older or newer operator never stops this one.
+field is its description everywhere. A spec is read strictly: an unknown field or a wrong type is an error. The models of the status are
+in `llama_operator.api.status`.
 
 Checks of single fields stand here; checks that need more than one field stand in `llama_operator.api.rules`, which the API server (as
 CEL) and `llama_operator.api.validation` (in words) share.
@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from llama_operator.api.status import LlamaDeploymentStatus
 
 GROUP = "llama-operator.dev"
 VERSION = "v1alpha1"
@@ -38,6 +40,8 @@ KvCacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5
 
 EngineName = Literal["vllm", "simulated"]
 
+RolloutStrategy = Literal["Auto", "Surge", "Replace"]
+
 LabelKey = Annotated[str, StringConstraints(max_length=317)]
 """A label or annotation key: prefix (253), slash, name (63)."""
 
@@ -50,10 +54,11 @@ class _Spec(BaseModel):
     )
 
 
-class _Status(BaseModel):
-    """Written by the operator: unknown fields ignored, so that versions of the operator can be mixed."""
+class SecretRef(_Spec):
+    """A Secret in the namespace of the LlamaDeployment."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+    name: str = Field(min_length=1, max_length=253)
+    """Name of the Secret. It must lie in the namespace of the LlamaDeployment."""
 
 
 class SecretKeyRef(_Spec):
@@ -71,7 +76,8 @@ class ModelSpec(_Spec):
 
     source: str = Field(min_length=1, max_length=1024)
     """Where the weights are: hf://ORGANISATION/NAME (downloaded from the hub), pvc://CLAIM/PATH (a PersistentVolumeClaim of the namespace,
-    mounted read-only), or file:///PATH (a path inside the pod, which the pod template must mount)."""
+    mounted read-only), or file:///PATH (a path inside the pod, which the pod template must mount). s3://BUCKET/PREFIX is refused: it is not
+    served yet."""
 
     revision: str | None = Field(default=None, min_length=1, max_length=128)
     """Branch, tag or commit of an hf:// source. Pin a commit to serve the same weights for ever. Default: the hub's main branch."""
@@ -82,12 +88,34 @@ class ModelSpec(_Spec):
     token_secret_ref: SecretKeyRef | None = None
     """Secret that holds the access token for a gated hf:// model. Only the pods read it, never the operator."""
 
+    license_accepted: bool = False
+    """true says that you accepted the Llama Community License of this model. Needed for hf://meta-llama/..., whose models are gated. No pod
+    reads it: setting it restarts nothing. Default: false."""
+
+    license_notes: str | None = Field(default=None, min_length=1, max_length=1024)
+    """What is to be said of the model's licence, as in: Apache-2.0, not derived from a Llama. Where it is set, no warning asks for a
+    servedName that begins with Llama. No pod reads it."""
+
+
+class CustomAccelerator(_Spec):
+    """One GPU of a kind that the catalogue does not know, as its data sheet says."""
+
+    memory_gib: float = Field(alias="memoryGiB", ge=1, le=4096)
+    """Memory of one GPU in GiB (2^30 bytes)."""
+
+    memory_bandwidth_gbps: float = Field(alias="memoryBandwidthGBps", ge=1, le=1_000_000)
+    """Memory bandwidth of one GPU in GB/s (10^9 bytes each second)."""
+
 
 class HardwareSpec(_Spec):
     """What the nodes offer."""
 
     accelerator: str = Field(min_length=1, max_length=63)
-    """The kind of GPU, as in nvidia-h100-80gb, or cpu to run the engine without a GPU."""
+    """The kind of GPU, as in nvidia-h100-80gb, or cpu to run the engine without a GPU. With custom, a name of your own."""
+
+    custom: CustomAccelerator | None = None
+    """Memory and bandwidth of one GPU, where the catalogue does not know the accelerator or you know better. For planning alone: no pod
+    reads it, and this version's operator does not plan with it yet. Default: absent, the catalogue's numbers."""
 
     gpus_per_node: int = Field(default_factory=lambda data: 0 if data.get("accelerator") == CPU else GPUS_PER_NODE, ge=0, le=64)
     """GPUs that one node offers to a pod. Tensor parallelism stays inside a node. Default: 8, or 0 where the accelerator is cpu."""
@@ -99,11 +127,13 @@ class HardwareSpec(_Spec):
 class ParallelismSpec(_Spec):
     """How one replica is split over GPUs. tensor x pipeline GPUs hold one copy of the model."""
 
-    tensor: int = Field(default=1, ge=1, le=64)
-    """Tensor parallelism: GPUs of one node that share every layer. It must divide the model's attention heads. Default: 1."""
+    tensor: int | None = Field(default=None, ge=1, le=64)
+    """Tensor parallelism: GPUs of one node that share every layer. It must divide the model's attention heads. Absent, the operator
+    chooses; this version chooses 1."""
 
-    pipeline: int = Field(default=1, ge=1, le=64)
-    """Pipeline parallelism: groups of GPUs that each hold a range of the layers. More than 1 can span nodes. Default: 1."""
+    pipeline: int | None = Field(default=None, ge=1, le=64)
+    """Pipeline parallelism: groups of GPUs that each hold a range of the layers. More than 1 can span nodes. Absent, the operator chooses;
+    this version chooses 1."""
 
 
 class ContextSpec(_Spec):
@@ -128,17 +158,23 @@ class EngineSpec(_Spec):
 
 
 class AutoscalingObjective(_Spec):
-    """What the autoscaler keeps."""
+    """What the autoscaler keeps: exactly one of inFlightPerReplica and timeToFirstTokenSeconds."""
 
-    in_flight_per_replica: int = Field(ge=1, le=1_000_000)
+    in_flight_per_replica: int | None = Field(default=None, ge=1, le=1_000_000)
     """Requests, running and queued together, that one replica should have. More than this adds replicas."""
+
+    time_to_first_token_seconds: float | None = Field(default=None, ge=0.01, le=3600)
+    """Seconds within which the first token should come. Not served yet: refused."""
+
+    percentile: int | None = Field(default=None, ge=50, le=99)
+    """Share of requests, in percent, that timeToFirstTokenSeconds holds for. Not served yet: refused."""
 
 
 class AutoscalingSpec(_Spec):
     """How the number of replicas follows the load."""
 
-    min_replicas: int = Field(default=1, ge=1, le=1000)
-    """Fewest replicas. Default: 1."""
+    min_replicas: int = Field(default=1, ge=0, le=1000)
+    """Fewest replicas. 0, which would scale to zero, is not served yet: refused. Default: 1."""
 
     max_replicas: int = Field(ge=1, le=1000)
     """Most replicas."""
@@ -146,11 +182,30 @@ class AutoscalingSpec(_Spec):
     objective: AutoscalingObjective
     """What the autoscaler keeps."""
 
+    scale_to_zero_after: str | None = Field(default=None, min_length=1, max_length=16)
+    """How long no request must have come before the last replica goes, as in 30m. Not served yet: refused."""
+
     scale_up_stabilization_seconds: int = Field(default=0, ge=0, le=3600)
     """The need for more replicas must have lasted this many seconds before any is added. Default: 0."""
 
     scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
     """The need for fewer replicas must have lasted this many seconds before any is taken away. Default: 300."""
+
+
+class RolloutSpec(_Spec):
+    """How a changed spec replaces what runs."""
+
+    strategy: RolloutStrategy = "Auto"
+    """Replace drains one replica and loads its successor on the GPUs that come free, one after the other. Surge would load the successor
+    first; it is not served yet: refused. Auto leaves the choice to the operator; this version replaces. It takes effect with the next
+    rollout. Default: Auto."""
+
+
+class AccessSpec(_Spec):
+    """Who may use the endpoint."""
+
+    api_keys_secret_ref: SecretRef | None = None
+    """Secret that holds the API keys that clients must present. Not served yet: refused. The endpoint has no authentication of its own."""
 
 
 class PodTemplateMetadata(_Spec):
@@ -200,164 +255,17 @@ class LlamaDeploymentSpec(_Spec):
     autoscaling: AutoscalingSpec | None = None
     """How the number of replicas follows the load. Default: absent, replicas says how many."""
 
+    rollout: RolloutSpec = Field(default_factory=RolloutSpec)
+    """How a changed spec replaces what runs."""
+
+    access: AccessSpec = Field(default_factory=AccessSpec)
+    """Who may use the endpoint."""
+
     pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
     """What is merged over the serving pods that the operator renders."""
 
     image: str | None = Field(default=None, min_length=1, max_length=1024)
     """Image of the serving pods: one with Ray and vLLM. Default: the image that the operator was installed with."""
-
-
-class ReplicaStatus(_Status):
-    """One replica: a gang of pods that hold one copy of the model."""
-
-    gang: int
-    """Number of the gang, as in its pods' names."""
-
-    phase: str = "Starting"
-    """Starting, Downloading, LoadingWeights, WarmingUp, Ready, Draining or Failed; Pending while its pods have no node."""
-
-    percent: float | None = None
-    """How much of the phase's work is done, from 0 to 100, where it can be told."""
-
-    message: str = ""
-    """What the replica is doing, or why it failed, in words."""
-
-    pods: list[str] = Field(default_factory=list)
-    """Names of its pods, by rank."""
-
-    nodes: list[str] = Field(default_factory=list)
-    """Nodes on which its pods are, by rank."""
-
-    attempts: int = 0
-    """How often this gang was started since a replica of it last was ready."""
-
-    since: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the phase began (RFC 3339, UTC)."""
-
-
-class SignalStatus(_Status):
-    """One measurement that the autoscaler used."""
-
-    name: str
-    """Name of the signal."""
-
-    value: float | None = None
-    """Its value; absent where nothing was measured."""
-
-    age_seconds: float | None = None
-    """Age of the measurement in seconds when it was used."""
-
-
-class AutoscalingStatus(_Status):
-    """What the autoscaler last decided, and why."""
-
-    desired_replicas: int | None = None
-    """Replicas that the autoscaler wants."""
-
-    current_replicas: int | None = None
-    """Replicas that it counted when it decided, those that still load included."""
-
-    reason: str = ""
-    """Why, in one word."""
-
-    message: str = ""
-    """Why, in words and numbers."""
-
-    signals: list[SignalStatus] = Field(default_factory=list)
-    """The measurements behind the decision."""
-
-    memory: dict[str, Any] = Field(default_factory=dict)
-    """What the autoscaler must remember between decisions, so that a restarted operator goes on where the last one stopped."""
-
-    last_scale_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the number of replicas last changed (RFC 3339, UTC)."""
-
-
-class FailureStatus(_Status):
-    """Failed starts in a row, and when the next is tried."""
-
-    revision: str = ""
-    """Revision whose starts failed."""
-
-    attempts: int = 0
-    """Failed starts since a replica last was ready."""
-
-    last_reason: str = ""
-    """Root cause of the last failure, in one word, as in ModelNotFound."""
-
-    last_message: str = ""
-    """Root cause of the last failure in words, with the remedy."""
-
-    next_retry_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the next start is tried (RFC 3339, UTC). Absent where it is not tried again until the spec changes."""
-
-    counted_until: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """Creation time of the youngest gang that was counted as failed (RFC 3339, UTC), so that none is counted twice."""
-
-
-class Condition(_Status):
-    """One condition, in Kubernetes' standard form."""
-
-    type: str
-    """Accepted, Available, Progressing, Scaling, MetricsAvailable or Degraded."""
-
-    status: Literal["True", "False", "Unknown"] = "Unknown"
-    """True, False or Unknown."""
-
-    observed_generation: int | None = None
-    """Generation of the spec that the condition was made from."""
-
-    last_transition_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
-    """When the status last changed (RFC 3339, UTC)."""
-
-    reason: str = ""
-    """Why, in one word."""
-
-    message: str = ""
-    """Why, in words, with the remedy where there is one."""
-
-
-class LlamaDeploymentStatus(_Status):
-    """What is so."""
-
-    observed_generation: int | None = None
-    """Generation of the spec that this status was made from."""
-
-    phase: str | None = None
-    """One word for the whole, as in Ready, Loading, Scaling, Failed or Deleting."""
-
-    endpoint: str | None = None
-    """URL of the OpenAI-compatible API inside the cluster."""
-
-    revision: str | None = None
-    """Hash of the spec fields that need new pods, as in the pods' names."""
-
-    ready: str | None = None
-    """Ready replicas of those wanted, as in 1/2."""
-
-    reason: str | None = None
-    """Reason of the condition that matters most now."""
-
-    replica_count: int | None = None
-    """Replicas that exist, ready or not. The scale subresource shows it."""
-
-    ready_replicas: int | None = None
-    """Replicas that answer."""
-
-    selector: str | None = None
-    """Label selector of the serving pods. The scale subresource shows it."""
-
-    replicas: list[ReplicaStatus] = Field(default_factory=list)
-    """Every replica, by gang."""
-
-    autoscaling: AutoscalingStatus | None = None
-    """What the autoscaler last decided, and why."""
-
-    failures: FailureStatus | None = None
-    """Failed starts in a row, and when the next is tried."""
-
-    conditions: list[Condition] = Field(default_factory=list)
-    """Accepted, Available, Progressing, Scaling, MetricsAvailable and Degraded, each with its reason."""
 
 
 class LlamaDeployment(BaseModel):

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from llama_operator.api.engine_args import check_args
 from llama_operator.api.problems import Problem, show
-from llama_operator.api.rules import RULES, Look
+from llama_operator.api.rule import Look
+from llama_operator.api.rules import RULES, WARNINGS
 from llama_operator.api.v1alpha1 import API_VERSION, KIND, LlamaDeployment
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _TYPES = {
     "int_parsing_size": "a whole number",
     "float_type": "a number",
     "string_type": "a text",
+    "string_unicode": "a text",
     "bool_type": "true or false",
     "dict_type": "an object",
     "model_type": "an object",
@@ -32,6 +34,15 @@ _TYPES = {
     "list_type": "a list",
 }
 """pydantic's error types for a wrong type, and what is allowed."""
+
+_BOUNDS = {
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "at most {le}",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_too_long": "a text of at most {max_length} characters",
+    "too_long": "at most {max_length} entries",
+}
+"""pydantic's error types for a broken bound, and what is allowed, by pydantic's context."""
 
 _FOLLOWS = "default_factory_not_called"
 """pydantic's error for a default that could not be made because of another error: it says nothing new."""
@@ -44,12 +55,28 @@ def validate(obj: Any) -> list[Problem]:
     """
     if not isinstance(obj, dict):
         return [_document(obj)]
-    raw = {"apiVersion": obj.get("apiVersion"), "kind": obj.get("kind"), "metadata": obj.get("metadata"), "spec": obj.get("spec")}
+    raw = _looked_at(obj)
     problems = [*_model_problems(raw)]
     refused = {problem.field for problem in problems}
     look = Look(raw)
     problems += [problem for rule in RULES if rule.field not in refused and (problem := rule.problem(look))]
-    return problems + check_args(look.text("spec.engine.type") or "vllm", look.mapping("spec.engine.args"))
+    args = {} if "spec.engine.args" in refused else look.mapping("spec.engine.args")  # not one by one where there are too many
+    return problems + check_args(look.text("spec.engine.type") or "vllm", args)
+
+
+def warnings(obj: Any) -> list[Problem]:
+    """What is accepted in a LlamaDeployment and yet should be looked at: problems of severity `warning`.
+
+    They say nothing of what `validate` refuses, and like it never raise.
+    """
+    if not isinstance(obj, dict):
+        return []
+    look = Look(_looked_at(obj))
+    return [problem for rule in WARNINGS if (problem := rule.problem(look))]
+
+
+def _looked_at(obj: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: obj.get(name) for name in ("apiVersion", "kind", "metadata", "spec")}
 
 
 def _document(obj: Any) -> Problem:
@@ -80,17 +107,14 @@ def _in_words(error: Any) -> Problem:
     elif kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
         remedy = "Choose one of these." if " or " in allowed else "Correct the value."
-    elif kind == "greater_than_equal":
-        allowed = f"{context['ge']} or more"
-    elif kind == "less_than_equal":
-        allowed = f"at most {context['le']}"
-    elif kind == "string_too_short":
-        allowed = f"a text of at least {context['min_length']} characters"
-    elif kind == "string_too_long":
-        allowed = f"a text of at most {context['max_length']} characters"
-    elif kind == "too_long":
-        allowed = f"at most {context['max_length']} entries"
+    elif kind in _BOUNDS:
+        allowed = _BOUNDS[kind].format(**{name: _plainly(bound) for name, bound in context.items()})
     return Problem(field=field, given=given, allowed=allowed, remedy=remedy)
+
+
+def _plainly(bound: Any) -> Any:
+    """A bound as a person writes it: 1, not 1.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _unknown_field(path: list[str], given: str) -> Problem:

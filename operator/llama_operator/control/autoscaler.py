@@ -56,10 +56,13 @@ def keep(previous: Mapping[str, Any]) -> ScalingView:
 
 
 def _policy(spec: AutoscalingSpec) -> Policy:
+    each = spec.objective.in_flight_per_replica
+    if each is None:
+        raise TypeError("a spec without inFlightPerReplica must have been refused: no other objective is served yet")
     return Policy(
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,
-        in_flight_per_replica=float(spec.objective.in_flight_per_replica),
+        in_flight_per_replica=float(each),
         scale_up_seconds=float(spec.scale_up_stabilization_seconds),
         scale_down_seconds=float(spec.scale_down_stabilization_seconds),
     )

@@ -12,6 +12,7 @@ from llama_operator.api.v1alpha1 import HardwareSpec, LlamaDeploymentSpec
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Wish
 from llama_operator.planning.gpus import gang_shape
+from llama_operator.planning.parallelism import UNSPLIT, parallelism_of
 from llama_operator.rendering import guards, names, revision, services
 from llama_operator.rendering.context import RenderContext, RenderOptions
 from llama_serving.config import ServingConfig
@@ -19,7 +20,7 @@ from llama_serving.config import ServingConfig
 REVISION_DIGITS = 10
 """40 bits: two of a deployment's revisions meet by chance once in some 10^12 edits."""
 
-FIELDS_WITHOUT_PODS = frozenset({"replicas", "autoscaling"})
+FIELDS_WITHOUT_PODS = ("replicas", "autoscaling", "rollout", "model.licenseAccepted", "model.licenseNotes", "hardware.custom")
 """Fields of the spec that change no pod."""
 
 DRAIN_SECONDS = 300
@@ -32,17 +33,29 @@ def revision_of(spec: LlamaDeploymentSpec) -> str:
     Defaults are left out, so that a newer operator with another default, or a new field, does not see a new revision in an old spec.
     """
     given = spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_defaults=True)
-    kept = {key: value for key, value in given.items() if key not in FIELDS_WITHOUT_PODS}
+    for field in FIELDS_WITHOUT_PODS:
+        _drop(given, field)
     # pydantic does not know a default that depends on another field: written out, it must not restart a model either.
     if spec.hardware.gpus_per_node == HardwareSpec(accelerator=spec.hardware.accelerator).gpus_per_node:
-        kept["hardware"].pop("gpusPerNode", None)
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+        _drop(given, "hardware.gpusPerNode")
+    # The split that runs, whoever chose it: one that is written out as it was chosen anyway restarts nothing.
+    split = parallelism_of(spec)
+    given["parallelism"] = {name: number for name, number in (("tensor", split.tensor), ("pipeline", split.pipeline)) if number != UNSPLIT}
+    text = json.dumps({key: value for key, value in given.items() if value != {}}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_DIGITS]
+
+
+def _drop(given: dict[str, Any], field: str) -> None:
+    """Take a dotted field out of a dumped spec, where it is there."""
+    *parents, last = field.split(".")
+    for name in parents:
+        given = given.get(name, {})
+    given.pop(last, None)
 
 
 def serving_config(key: names.Key, spec: LlamaDeploymentSpec, revision_name: str) -> ServingConfig:
     """What the pods are told."""
-    shape = gang_shape(spec)
+    shape, split = gang_shape(spec), parallelism_of(spec)
     if isinstance(shape, Problem):
         raise TypeError(f"{key}: a spec without a gang shape must have been refused: {shape.message}")
     return ServingConfig(
@@ -54,8 +67,8 @@ def serving_config(key: names.Key, spec: LlamaDeploymentSpec, revision_name: str
         served_name=spec.model.served_name or key.name,
         engine=spec.engine.type,
         engine_args=dict(spec.engine.args),
-        tensor_parallel=spec.parallelism.tensor,
-        pipeline_parallel=spec.parallelism.pipeline,
+        tensor_parallel=split.tensor,
+        pipeline_parallel=split.pipeline,
         gpus_per_pod=shape.gpus_per_pod,
         max_model_len=spec.context.max_tokens,
         kv_cache_dtype=spec.context.kv_cache_dtype,

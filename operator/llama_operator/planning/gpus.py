@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import CPU
+from llama_operator.planning.parallelism import parallelism_of
 
 if TYPE_CHECKING:
     from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
@@ -33,7 +34,8 @@ class GangShape:
 
 def gang_shape(spec: LlamaDeploymentSpec) -> GangShape | Problem:
     """The gang that the spec asks for, or why there is none: a tensor-parallel group must fit into a node."""
-    tensor, pipeline, node = spec.parallelism.tensor, spec.parallelism.pipeline, spec.hardware.gpus_per_node
+    split, node = parallelism_of(spec), spec.hardware.gpus_per_node
+    tensor, pipeline = split.tensor, split.pipeline
     if spec.hardware.accelerator == CPU:
         return GangShape(pods=1, gpus_per_pod=0, stages_per_pod=pipeline)
     if tensor > node:

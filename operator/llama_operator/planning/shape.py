@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_operator.api.problems import Problem, show
 from llama_operator.planning.catalogue import known_shape
+from llama_operator.planning.parallelism import parallelism_of
 from llama_serving.config import ModelShape, ShapeError
 
 if TYPE_CHECKING:
@@ -70,5 +71,5 @@ def check_model(spec: LlamaDeploymentSpec, config: dict[str, Any] | None = None)
         return []
     if isinstance(shape, Problem):
         return [shape]
-    parallelism = check_parallelism(shape, spec.parallelism.tensor, spec.parallelism.pipeline)
-    return parallelism + check_context(shape, spec.context.max_tokens)
+    split = parallelism_of(spec)
+    return check_parallelism(shape, split.tensor, split.pipeline) + check_context(shape, spec.context.max_tokens)

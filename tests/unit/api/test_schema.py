@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_operator.api import schema
+from llama_operator.api.conditions import ConditionType
 from llama_operator.api.rules import RULES
+from llama_operator.api.status import LlamaDeploymentStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +70,19 @@ def test_the_schema_is_structural() -> None:
         assert not ("properties" in node and "additionalProperties" in node), path
 
 
+def test_a_plan_of_a_newer_planner_is_kept_whole_and_replaced_whole() -> None:
+    plan = NODES[".status.plan"]
+    assert plan["x-kubernetes-preserve-unknown-fields"] is True
+    assert plan["x-kubernetes-map-type"] == "atomic"
+    assert plan["properties"]["observed"]["properties"].keys() == {"kvCacheTokens", "ratio"}
+    assert LlamaDeploymentStatus.model_validate({"plan": {"gpus": 8, "later": [1]}}).model_dump(by_alias=True, exclude_none=True)[
+        "plan"
+    ] == {
+        "gpus": 8,
+        "later": [1],
+    }
+
+
 def test_every_rule_for_the_api_server_is_in_the_schema_with_its_words() -> None:
     placed = [rule for node in NODES.values() for rule in node.get("x-kubernetes-validations", [])]
     assert len(placed) == sum(rule.cel is not None for rule in RULES)
@@ -77,6 +92,11 @@ def test_every_rule_for_the_api_server_is_in_the_schema_with_its_words() -> None
 def test_conditions_are_merged_by_type() -> None:
     assert NODES[".status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
     assert NODES[".status.conditions[].type"]["type"] == "string"
+
+
+def test_every_condition_type_is_named_in_the_reference() -> None:
+    described = NODES[".status.conditions"]["description"]
+    assert [kind for kind in ConditionType if kind not in described] == []
 
 
 def test_free_form_objects_keep_what_is_in_them() -> None:

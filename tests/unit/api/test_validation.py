@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness import samples
 
+from llama_operator.api import validation
 from llama_operator.api.problems import GIVEN_LIMIT
 from llama_operator.api.rules import RULES
-from llama_operator.api.v1alpha1 import LlamaDeployment, LlamaDeploymentStatus
-from llama_operator.api.validation import validate
+from llama_operator.api.status import LlamaDeploymentStatus
+from llama_operator.api.v1alpha1 import LlamaDeployment
+from llama_operator.api.validation import validate, warnings
 from llama_operator.planning.gpus import GangShape, gang_shape
 
 SOUND: dict[str, Any] = samples.valid()["hub-405b-fp8-tp8"]
@@ -44,6 +46,14 @@ def replaced(obj: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str
 @given(json_values)
 def test_anything_at_all_is_answered_with_problems(value: Any) -> None:
     assert validate(value)
+    assert validate(SOUND | {"spec": value})
+
+
+@given(st.sampled_from([path for path in paths(SOUND) if path]), json_values)
+def test_warnings_are_told_of_anything_and_refuse_nothing(path: tuple[str, ...], value: Any) -> None:
+    told = [*warnings(value), *warnings(replaced(SOUND, path, value))]
+    assert {problem.severity for problem in told} <= {"warning"}
+    assert {problem.severity for problem in validate(value)} == {"error"}
 
 
 @given(st.sampled_from([path for path in paths(SOUND) if path]), json_values)
@@ -78,6 +88,8 @@ def test_names_are_accepted_as_dns_labels_are(name: str) -> None:
     ("path", "value", "allowed"),
     [
         (("spec", "image"), "", "a text of at least 1 characters"),
+        (("spec", "hardware", "custom"), {"memoryGiB": 0.5, "memoryBandwidthGBps": 1}, "1 or more"),
+        (("spec", "autoscaling", "objective"), {"timeToFirstTokenSeconds": 0}, "0.01 or more"),
         (("spec", "image"), "x" * 2000, "a text of at most 1024 characters"),
         (("spec", "engine"), {"args": {f"a{number}": 1 for number in range(300)}}, "at most 256 entries"),
         (("spec", "autoscaling", "maxReplicas"), 2000, "at most 1000"),
@@ -132,7 +144,9 @@ def test_the_other_patterns_refuse_too(field: str, path: tuple[str, ...], value:
 
 
 def test_every_rule_is_broken_by_some_sample() -> None:
-    assert {rule.field for rule in RULES} <= {sample.field for sample in samples.invalid()} | {field for field, _, _ in OTHERS}
+    told = {(problem.field, problem.allowed) for sample in samples.invalid() for problem in validate(sample.obj)}
+    others = {(problem.field, problem.allowed) for _, path, value in OTHERS for problem in validate(replaced(SOUND, path, value))}
+    assert {(rule.field, rule.allowed) for rule in RULES} <= told | others
 
 
 @given(json_values)
@@ -147,3 +161,21 @@ def test_what_is_dumped_is_read_back_the_same() -> None:
         made = LlamaDeployment.model_validate(obj)
         assert LlamaDeployment.model_validate(made.model_dump(by_alias=True, exclude_none=True)) == made
         assert validate(made.model_dump(by_alias=True, exclude_none=True)) == []
+
+
+def test_what_pydantic_may_come_to_say_is_repeated_as_a_problem() -> None:
+    """A newer pydantic may know other errors; none of them is lost."""
+    problem = validation._in_words({"loc": ("spec", "x"), "type": "new_error", "msg": "Even numbers only", "input": 3})
+    assert problem.message == "spec.x: 3 is given; allowed is even numbers only. Correct the value."
+
+
+def test_half_a_character_is_no_text() -> None:
+    (problem,) = validate(replaced(SOUND, ("spec", "image"), "\ud800"))
+    assert (problem.field, problem.allowed) == ("spec.image", "a text")
+
+
+def test_a_model_goes_by_its_served_name_else_by_the_resources() -> None:
+    bare = LlamaDeployment.model_validate(samples.valid()["pvc-whole-claim"])
+    assert (bare.name, bare.namespace, bare.served_name) == ("pvc-whole-claim", "default", "pvc-whole-claim")
+    named = LlamaDeployment.model_validate(samples.valid()["hub-8b-gated"])
+    assert (named.namespace, named.served_name) == ("llm", "meta-llama/Llama-3.1-8B-Instruct")

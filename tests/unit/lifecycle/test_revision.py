@@ -47,6 +47,13 @@ def test_the_hashes_of_known_specs_never_change() -> None:
         {"podTemplate": {}},
         {"podTemplate": {"spec": {}, "metadata": {"labels": {}}}},
         {"engine": {"args": {}, "type": "simulated"}},
+        {"parallelism": {"tensor": 1, "pipeline": 1}},
+        {"rollout": {}},
+        {"rollout": {"strategy": "Replace"}},
+        {"access": {}},
+        {"model": {"source": "file:///models/tiny", "licenseAccepted": True}},
+        {"model": {"source": "file:///models/tiny", "licenseNotes": "Apache-2.0"}},
+        {"hardware": {"accelerator": "cpu", "custom": {"memoryGiB": 80, "memoryBandwidthGBps": 3350}}},
     ],
     ids=str,
 )
@@ -78,6 +85,12 @@ def test_whatever_pods_see_makes_a_new_revision(over: dict[str, Any]) -> None:
 def test_the_gpus_of_a_node_written_out_as_they_are_by_default_make_no_new_revision() -> None:
     assert named({**BIG, "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 8}}) == GOLDEN_BIG
     assert named({**BIG, "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 16}}) != GOLDEN_BIG
+
+
+def test_a_split_is_part_of_the_revision_each_way() -> None:
+    splits = [{}, {"tensor": 8}, {"pipeline": 2}, {"tensor": 8, "pipeline": 2}]
+    assert len({named({**BIG, "parallelism": split}) for split in splits}) == len(splits)
+    assert named({**BIG, "parallelism": {"tensor": 8, "pipeline": 1}}) == GOLDEN_BIG
 
 
 def test_the_order_of_fields_makes_no_new_revision() -> None:

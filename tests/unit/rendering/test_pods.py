@@ -25,6 +25,7 @@ from llama_serving.config import ServingConfig
 GOLDEN = Path(__file__).parents[2] / "golden" / "pods"
 H100 = {"accelerator": "nvidia-h100-80gb"}
 HUB = "hf://meta-llama/Llama-3.1"
+ACCEPTED = {"licenseAccepted": True}
 TEMPLATE = {
     "metadata": {"labels": {"team": "search"}, "annotations": {"note": "x"}},
     "spec": {
@@ -39,10 +40,15 @@ TEMPLATE = {
 }
 SPECS: dict[str, dict[str, Any]] = {
     "tiny-cpu": raw_spec(engine={"type": "vllm"}, parallelism={"tensor": 2}),
-    "8b": {"model": {"source": f"{HUB}-8B-Instruct", "tokenSecretRef": {"name": "hf"}}, "hardware": H100},
-    "70b-tp4": {"model": {"source": f"{HUB}-70B-Instruct"}, "hardware": H100, "parallelism": {"tensor": 4}, "podTemplate": TEMPLATE},
+    "8b": {"model": {"source": f"{HUB}-8B-Instruct", "tokenSecretRef": {"name": "hf"}, **ACCEPTED}, "hardware": H100},
+    "70b-tp4": {
+        "model": {"source": f"{HUB}-70B-Instruct", **ACCEPTED},
+        "hardware": H100,
+        "parallelism": {"tensor": 4},
+        "podTemplate": TEMPLATE,
+    },
     "405b-fp8-tp8": {
-        "model": {"source": f"{HUB}-405B-Instruct-FP8", "servedName": "llama-405b"},
+        "model": {"source": f"{HUB}-405B-Instruct-FP8", "servedName": "llama-405b", **ACCEPTED},
         "hardware": H100,
         "parallelism": {"tensor": 8},
         "context": {"maxTokens": 131072},

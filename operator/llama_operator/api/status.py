@@ -1,0 +1,217 @@
+"""The `status` of a LlamaDeployment, version v1alpha1: what the operator answers.
+
+A status is read leniently: one written by an older or newer operator never stops this one. The docstring under a field is its description
+in the CRD, the editor schema and the field table.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+class _Status(BaseModel):
+    """Written by the operator: unknown fields ignored, so that versions of the operator can be mixed."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+class ReplicaStatus(_Status):
+    """One replica: a gang of pods that hold one copy of the model."""
+
+    gang: int
+    """Number of the gang, as in its pods' names."""
+
+    phase: str = "Starting"
+    """Starting, Downloading, LoadingWeights, WarmingUp, Ready, Draining or Failed; Pending while its pods have no node."""
+
+    percent: float | None = None
+    """How much of the phase's work is done, from 0 to 100, where it can be told."""
+
+    message: str = ""
+    """What the replica is doing, or why it failed, in words."""
+
+    pods: list[str] = Field(default_factory=list)
+    """Names of its pods, by rank."""
+
+    nodes: list[str] = Field(default_factory=list)
+    """Nodes on which its pods are, by rank."""
+
+    attempts: int = 0
+    """How often this gang was started since a replica of it last was ready."""
+
+    since: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the phase began (RFC 3339, UTC)."""
+
+
+class SignalStatus(_Status):
+    """One measurement that the autoscaler used."""
+
+    name: str
+    """Name of the signal."""
+
+    value: float | None = None
+    """Its value; absent where nothing was measured."""
+
+    age_seconds: float | None = None
+    """Age of the measurement in seconds when it was used."""
+
+
+class AutoscalingStatus(_Status):
+    """What the autoscaler last decided, and why."""
+
+    desired_replicas: int | None = None
+    """Replicas that the autoscaler wants."""
+
+    current_replicas: int | None = None
+    """Replicas that it counted when it decided, those that still load included."""
+
+    reason: str = ""
+    """Why, in one word."""
+
+    message: str = ""
+    """Why, in words and numbers."""
+
+    signals: list[SignalStatus] = Field(default_factory=list)
+    """The measurements behind the decision."""
+
+    memory: dict[str, Any] = Field(default_factory=dict)
+    """What the autoscaler must remember between decisions, so that a restarted operator goes on where the last one stopped."""
+
+    last_scale_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the number of replicas last changed (RFC 3339, UTC)."""
+
+
+class FailureStatus(_Status):
+    """Failed starts in a row, and when the next is tried."""
+
+    revision: str = ""
+    """Revision whose starts failed."""
+
+    attempts: int = 0
+    """Failed starts since a replica last was ready."""
+
+    last_reason: str = ""
+    """Root cause of the last failure, in one word, as in ModelNotFound."""
+
+    last_message: str = ""
+    """Root cause of the last failure in words, with the remedy."""
+
+    next_retry_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the next start is tried (RFC 3339, UTC). Absent where it is not tried again until the spec changes."""
+
+    counted_until: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """Creation time of the youngest gang that was counted as failed (RFC 3339, UTC), so that none is counted twice."""
+
+
+class PlanObserved(_Status):
+    """What the engines said once they ran, beside what was planned."""
+
+    kv_cache_tokens: int | None = None
+    """Tokens that the KV cache of one replica really holds."""
+
+    ratio: float | None = None
+    """The real number of tokens divided by the planned one."""
+
+
+class PlanStatus(BaseModel):
+    """What was planned for one replica. Fields that this version does not know are kept: planners differ between versions."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    tensor_parallel: int | None = None
+    """GPUs that share every layer."""
+
+    pipeline_parallel: int | None = None
+    """Groups of GPUs that each hold a range of the layers."""
+
+    gpus: int | None = None
+    """GPUs of one replica."""
+
+    weight_bytes_per_gpu: int | None = None
+    """Bytes of weights on the fullest GPU."""
+
+    kv_cache_tokens: int | None = None
+    """Tokens that the KV cache of one replica is expected to hold."""
+
+    max_concurrency_at_context: float | None = None
+    """Requests of the full context length that fit into the KV cache at once."""
+
+    decode_floor_seconds: float | None = None
+    """Least time of one decode step in seconds, from memory bandwidth alone."""
+
+    predicted_load_seconds: float | None = None
+    """Expected time in seconds from a started pod to its first token."""
+
+    observed: PlanObserved | None = None
+    """What the engines said once they ran."""
+
+
+class Condition(_Status):
+    """One condition, in Kubernetes' standard form."""
+
+    type: str
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable, Degraded or UpdateAvailable (reserved)."""
+
+    status: Literal["True", "False", "Unknown"] = "Unknown"
+    """True, False or Unknown."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that the condition was made from."""
+
+    last_transition_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the status last changed (RFC 3339, UTC)."""
+
+    reason: str = ""
+    """Why, in one word."""
+
+    message: str = ""
+    """Why, in words, with the remedy where there is one."""
+
+
+class LlamaDeploymentStatus(_Status):
+    """What is so."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status was made from."""
+
+    phase: str | None = None
+    """One word for the whole, as in Ready, Loading, Scaling, Failed or Deleting."""
+
+    endpoint: str | None = None
+    """URL of the OpenAI-compatible API inside the cluster."""
+
+    revision: str | None = None
+    """Hash of the spec fields that need new pods, as in the pods' names."""
+
+    ready: str | None = None
+    """Ready replicas of those wanted, as in 1/2."""
+
+    reason: str | None = None
+    """Reason of the condition that matters most now."""
+
+    replica_count: int | None = None
+    """Replicas that exist, ready or not. The scale subresource shows it."""
+
+    ready_replicas: int | None = None
+    """Replicas that answer."""
+
+    selector: str | None = None
+    """Label selector of the serving pods. The scale subresource shows it."""
+
+    replicas: list[ReplicaStatus] = Field(default_factory=list)
+    """Every replica, by gang."""
+
+    autoscaling: AutoscalingStatus | None = None
+    """What the autoscaler last decided, and why."""
+
+    plan: PlanStatus | None = None
+    """What was planned for one replica, and what came of it. Absent where nothing was planned."""
+
+    failures: FailureStatus | None = None
+    """Failed starts in a row, and when the next is tried."""
+
+    conditions: list[Condition] = Field(default_factory=list)
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable and Degraded, each with its reason. UpdateAvailable is reserved."""
