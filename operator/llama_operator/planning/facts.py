@@ -57,6 +57,8 @@ class Quantization:
     """Inputs that share a scale; a rank's slice of the inputs must hold whole groups. None: a scale a tensor or a channel."""
     skipped_layers: tuple[int, ...] = ()
     """Decoder layers that are left as they were, as the first and the last of Meta's FP8 checkpoints."""
+    kv_cache: Precision | None = None
+    """What the KV cache becomes where it is `auto`, for checkpoints that bring scales for it; None: the model's own type."""
 
 
 @dataclass(frozen=True, kw_only=True)
