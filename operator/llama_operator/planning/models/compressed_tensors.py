@@ -20,12 +20,20 @@ from llama_operator.planning.models.reading import Refused, flag, mapping, one_o
 from llama_operator.planning.models.recipe import Recipe, Scheme
 
 WHERE = "quantization_config"
+GROUPS = f"{WHERE}.config_groups"
 GROUPS_MAX = 16
 """Config groups that are read; a Llama has one, seldom two."""
 
 TYPES: tuple[Literal["int", "float"], ...] = ("int", "float")
 
 SCALE_DTYPE = {Precision.FLOAT32: "F32", Precision.BFLOAT16: "BF16", Precision.FLOAT16: "F16"}
+
+PRECISIONS = {
+    ("float", 8): Precision.FP8,
+    ("int", 8): Precision.INT8,
+    ("int", 4): Precision.INT4,
+    ("float", 4): Precision.FP4,
+}
 
 FORMATS = {
     ("float", 8): ("float-quantized", "naive-quantized"),
@@ -61,56 +69,53 @@ def read_compressed_tensors(raw: Mapping[str, Any], dtype: Precision) -> Recipe:
 
 
 def _scheme(group: Mapping[str, Any], default: object, dtype: Precision) -> Scheme:
-    where = f"{WHERE}.config_groups"
-    weights = mapping(group, "weights", where)
-    kind: Literal["int", "float"] = one_of(weights, "type", where, TYPES, "int")
-    bits = one_of(weights, "num_bits", where, (8, 4), 8)
-    kept = {"format": group.get("format") or default}
-    layout_format = one_of(kept, "format", where, FORMATS[kind, bits])
-    inputs = optional_mapping(group, "input_activations", where)
-    grain = _grain(weights, f"{where}.weights")
-    static = inputs is not None and inputs.get("dynamic") is not True and inputs.get("dynamic") != "local"
-    precision = {("float", 8): Precision.FP8, ("int", 8): Precision.INT8, ("int", 4): Precision.INT4, ("float", 4): Precision.FP4}[
-        kind, bits
-    ]
+    weights = mapping(group, "weights", GROUPS)
+    kind: Literal["int", "float"] = one_of(weights, "type", GROUPS, TYPES, "int")
+    bits = one_of(weights, "num_bits", GROUPS, (8, 4), 8)
+    stored = one_of({"format": group.get("format") or default}, "format", GROUPS, FORMATS[kind, bits])
+    inputs = optional_mapping(group, "input_activations", GROUPS)
+    grain = _grain(weights)
     return Scheme(
-        layout=_layout(weights, layout_format, kind, bits, grain, static=static, inputs=inputs is not None, scale=SCALE_DTYPE[dtype]),
-        weights=precision,
-        activations=None if inputs is None else _activations(inputs, f"{where}.input_activations"),
+        layout=_layout(weights, stored, kind, bits, grain, inputs, SCALE_DTYPE[dtype]),
+        weights=PRECISIONS[kind, bits],
+        activations=None if inputs is None else _activations(inputs),
         group_size=grain.group_size,
-        targets=_targets(group, where),
+        targets=_targets(group),
     )
 
 
 def _layout(
     weights: Mapping[str, Any],
-    layout_format: str,
+    stored: str,
     kind: Literal["int", "float"],
     bits: int,
     grain: Grain,
-    *,
-    static: bool,
-    inputs: bool,
+    inputs: Mapping[str, Any] | None,
     scale: str,
 ) -> Layout:
-    symmetric = flag(weights, "symmetric", WHERE, default=True)
-    if layout_format == "nvfp4-pack-quantized":
+    symmetric = flag(weights, "symmetric", GROUPS, default=True)
+    if stored == "nvfp4-pack-quantized":
         if grain.columns != FP4_GROUP:
-            raise Refused(f"{WHERE} of NVFP4 with groups of {grain.columns}", f"groups of {FP4_GROUP}")
+            raise Refused(f"{GROUPS} of NVFP4 with groups of {grain.columns}", f"groups of {FP4_GROUP}")
         return TwoInAByte(weight="weight_packed", global_scale="weight_global_scale", input_scale="input_global_scale" if inputs else None)
-    if layout_format == "pack-quantized":
-        reordered = one_of(weights, "actorder", WHERE, ("group", "dynamic", "weight", "static", True, False, "none"), "none")
-        return PackedInts(bits=bits, grain=grain, scale_dtype=scale, symmetric=symmetric, reordered=reordered in {"group", "dynamic", True})
+    dynamic = one_of(inputs or {}, "dynamic", GROUPS, (True, False, "local"), default=inputs is None)
+    static = scale if dynamic is False else None
+    if stored == "pack-quantized":
+        order = one_of(weights, "actorder", GROUPS, ("group", "dynamic", "weight", "static", True, False, "none"), "none")
+        reordered = order in {"group", "dynamic", True}
+        return PackedInts(bits=bits, grain=grain, scale_dtype=scale, symmetric=symmetric, reordered=reordered, static_input=static)
     return OneByte(
         dtype="F8_E4M3" if kind == "float" else "I8",
         grain=grain,
         scale_dtype=scale,
         symmetric=symmetric,
-        static_input=scale if static else None,
+        static_input=static,
+        symmetric_input=flag(inputs or {}, "symmetric", GROUPS, default=True),
     )
 
 
-def _grain(weights: Mapping[str, Any], where: str) -> Grain:
+def _grain(weights: Mapping[str, Any]) -> Grain:
+    where = f"{GROUPS}.weights"
     size = weights.get("group_size")
     named = "group" if size is not None and size != -1 else "channel" if size == -1 else "tensor"
     strategy = one_of(weights, "strategy", where, ("tensor", "channel", "group", "tensor_group", "block"), named)
@@ -124,15 +129,14 @@ def _grain(weights: Mapping[str, Any], where: str) -> Grain:
     return Grain(kind="channel" if strategy == "channel" else "tensor")
 
 
-def _activations(inputs: Mapping[str, Any], where: str) -> Precision:
+def _activations(inputs: Mapping[str, Any]) -> Precision:
+    where = f"{GROUPS}.input_activations"
     bits = one_of(inputs, "num_bits", where, (8, 4), 8)
-    kind = one_of(inputs, "type", where, ("int", "float"), "int")
-    if kind == "float":
-        return Precision.FP8 if bits == 8 else Precision.FP4
-    return Precision.INT8 if bits == 8 else Precision.INT4
+    kind = one_of(inputs, "type", where, TYPES, "int")
+    return PRECISIONS[kind, bits]
 
 
-def _targets(group: Mapping[str, Any], where: str) -> Names | None:
+def _targets(group: Mapping[str, Any]) -> Names | None:
     """`Linear` means every linear module."""
-    targets = texts(group, "targets", where, most=NAMES_MAX)
-    return None if "Linear" in targets else read_names(targets, "pattern", f"{where}.targets")
+    targets = texts(group, "targets", GROUPS, most=NAMES_MAX)
+    return None if "Linear" in targets else read_names(targets, "pattern", f"{GROUPS}.targets")

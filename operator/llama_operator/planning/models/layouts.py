@@ -95,15 +95,18 @@ class OneByte:
     static_input: str | None = None
     """The dtype of the activations' one scale, where it is fixed; None where it is found for each token."""
     symmetric: bool = True
+    symmetric_input: bool = True
 
     def tensors(self, outputs: int, inputs: int) -> tuple[Stored, ...]:
-        """Weight, its scales, their zero points, and the activations' scale."""
+        """Weight, its scales, their zero points, and the activations' scale and zero point."""
         scales = self.grain.shape(outputs, inputs)
         found = [Stored("weight", self.dtype, (outputs, inputs)), Stored(self.scale, self.scale_dtype, scales)]
         if not self.symmetric:
             found.append(Stored("weight_zero_point", self.dtype, scales))
         if self.static_input:
             found.append(Stored("input_scale", self.static_input, (1,)))
+            if not self.symmetric_input:
+                found.append(Stored("input_zero_point", self.dtype, (1,)))
         return tuple(found)
 
 
@@ -117,6 +120,7 @@ class PackedInts:
     symmetric: bool = True
     reordered: bool = False
     """Whether the inputs were reordered by activation (actorder: group), which adds a group index an input."""
+    static_input: str | None = None
 
     def tensors(self, outputs: int, inputs: int) -> tuple[Stored, ...]:
         """As PackedQuantizationCompressor writes them."""
@@ -130,6 +134,8 @@ class PackedInts:
             found.append(Stored("weight_zero_point", "I32", (-(-scales[0] * self.bits // 32), *scales[1:])))
         if self.reordered:
             found.append(Stored("weight_g_idx", "I32", (inputs,)))
+        if self.static_input:
+            found.append(Stored("input_scale", self.static_input, (1,)))
         return tuple(found)
 
 

@@ -25,10 +25,11 @@ GROUP_MAX = 1 << 20
 
 def find_config(config: Mapping[str, Any], extra: object = None) -> Mapping[str, Any] | None:
     """The quantization_config of a parsed config.json, or of modelopt's own file beside it (`extra`). Raises Refused."""
-    found = optional_mapping(config, WHERE, "config.json") or optional_mapping(config, "compression_config", "config.json")
-    if found is not None or not isinstance(extra, Mapping):
-        return found
-    return optional_mapping(extra, "quantization", "hf_quant_config.json")
+    for name in (WHERE, "compression_config"):
+        found = optional_mapping(config, name, "config.json")
+        if found is not None:
+            return found
+    return optional_mapping(extra, "quantization", "hf_quant_config.json") if isinstance(extra, Mapping) else None
 
 
 def read_recipe(quantization: Mapping[str, Any], dtype: Precision) -> Recipe:
@@ -86,7 +87,10 @@ def _read_modelopt(raw: Mapping[str, Any], _dtype: Precision) -> Recipe:
     algorithm = one_of(inner, "quant_algo", WHERE, ("FP8", "NVFP4"))
     names = texts(inner, "exclude_modules", WHERE, most=NAMES_MAX) or texts(inner, "ignore", WHERE, most=NAMES_MAX)
     skipped = read_names(names, "pattern", f"{WHERE}.exclude_modules")
-    cache = one_of(inner, "kv_cache_quant_algo", WHERE, ("FP8", "none"), "none") == "FP8" or inner.get("kv_cache_scheme") is not None
+    scheme = optional_mapping(inner, "kv_cache_scheme", WHERE)
+    cache = one_of(inner, "kv_cache_quant_algo", WHERE, ("FP8", "none"), "none") == "FP8" or scheme is not None
+    if scheme is not None:
+        whole(scheme, "num_bits", f"{WHERE}.kv_cache_scheme", low=8, high=8)
     if algorithm == "FP8":
         layout = OneByte(dtype="F8_E4M3", grain=Grain(kind="tensor"), scale_dtype="F32", static_input="F32")
         return _one("modelopt", layout, Precision.FP8, Precision.FP8, skipped, cache="F32" if cache else None)

@@ -20,6 +20,8 @@ class Refused(Exception):
     """A model that cannot be planned for; `problem` says why."""
 
     def __init__(self, given: str, allowed: str, remedy: str = DEFAULT_REMEDY) -> None:
+        # Names come from strangers' files: half a surrogate pair in one of them could not be printed.
+        given = given.encode("utf-8", "backslashreplace").decode()
         self.problem = Problem(field=FIELD, given=given, allowed=allowed, remedy=remedy)
         super().__init__(self.problem.message)
 
