@@ -23,7 +23,7 @@ LICENCES = {"llama3.1": "Llama 3.1 Community License", "llama3.2": "Llama 3.2 Co
 """By the hub's name. https://www.llama.com/llama3_1/license/, https://www.llama.com/llama3_2/license/, https://www.llama.com/llama3_3/license/"""
 
 TOOL_PARSER = "llama3_json"
-"""vLLM's --tool-call-parser for Llama 3.1, 3.2 and 3.3 Instruct. https://docs.vllm.ai/en/latest/features/tool_calling/#llama-models-llama3_json"""
+"""vLLM's --tool-call-parser for Llama 3.x. https://docs.vllm.ai/en/v0.15.0/api/vllm/tool_parsers/llama_tool_parser/"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,8 @@ class Known:
     shape: ModelShape
     licence: str
     """A key of LICENCES."""
-    gated: bool
-    """Whether its files need a token whose owner accepted the licence."""
+    gated: bool | None
+    """Whether its files need a token whose owner accepted the licence; None where that was not looked up."""
     tool_parser: str | None = None
     """None for models that call no tools: base models and guards."""
     dtype: Precision = Precision.BFLOAT16
@@ -100,7 +100,11 @@ FP8_STATIC: dict[str, Any] = {
     },
     "ignore": ["lm_head"],
 }
-"""Every linear layer of every decoder layer in FP8, one scale a tensor and one for its input. https://huggingface.co/RedHatAI"""
+"""Every linear layer of every decoder layer in FP8, one scale a tensor and one for its input, as llm-compressor's scheme FP8 writes it.
+
+https://github.com/vllm-project/compressed-tensors (src/compressed_tensors/quantization/quant_scheme.py). Taken for the FP8 checkpoints of
+https://huggingface.co/RedHatAI; a scale for each output would add 0.01 % to 405B.
+"""
 
 FP8_DYNAMIC: dict[str, Any] = FP8_STATIC | {
     "config_groups": {
@@ -111,7 +115,7 @@ FP8_DYNAMIC: dict[str, Any] = FP8_STATIC | {
         }
     }
 }
-"""The same with a scale an output, and the inputs' found for each token."""
+"""The same with a scale an output, and the inputs' found for each token: scheme FP8_DYNAMIC."""
 
 W4A16: dict[str, Any] = FP8_STATIC | {
     "format": "pack-quantized",
@@ -119,11 +123,27 @@ W4A16: dict[str, Any] = FP8_STATIC | {
         "group_0": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}}
     },
 }
-"""llm-compressor's W4A16. https://docs.vllm.ai/projects/llm-compressor/ (examples/quantization_w4a16)"""
+"""Scheme W4A16: groups of 128. No repository is listed with it: what the published ones' groups are was not to be seen on their cards."""
 
 AWQ: dict[str, Any] = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}
 GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True}
 """AWQ and GPTQ as on the model cards of https://huggingface.co/hugging-quants: 4 bits in groups of 128."""
+
+
+RECIPES: dict[str, tuple[dict[str, Any], Precision]] = {
+    "fp8": (FP8_STATIC, Precision.BFLOAT16),
+    "fp8-dynamic": (FP8_DYNAMIC, Precision.BFLOAT16),
+    "w4a16": (W4A16, Precision.BFLOAT16),
+    "awq": (AWQ, Precision.FLOAT16),
+    "gptq": (GPTQ, Precision.FLOAT16),
+}
+"""Ways to quantise any of them, with the type of what is left: what a model would take if it were quantised so."""
+
+
+def quantised(name: str, shape: ModelShape, recipe: str) -> ModelFacts:
+    """What a model of that shape takes when it is quantised by one of RECIPES, whether somebody has published that or not."""
+    quantization, dtype = RECIPES[recipe]
+    return compute_facts(name, shape, dtype, known_from="catalogue", recipe=read_recipe(quantization, dtype))
 
 
 def _meta(version: str, size: str, shape: ModelShape, *, base: bool = True) -> list[Known]:
@@ -134,8 +154,8 @@ def _meta(version: str, size: str, shape: ModelShape, *, base: bool = True) -> l
 
 
 def _quantised(repo: str, shape: ModelShape, quantization: dict[str, Any], dtype: Precision = Precision.BFLOAT16) -> Known:
-    """A Llama 3.1 Instruct that others quantised, open to all."""
-    return Known(repo=repo, shape=shape, licence="llama3.1", gated=False, tool_parser=TOOL_PARSER, quantization=quantization, dtype=dtype)
+    """A Llama 3.1 Instruct that others quantised."""
+    return Known(repo=repo, shape=shape, licence="llama3.1", gated=None, tool_parser=TOOL_PARSER, quantization=quantization, dtype=dtype)
 
 
 _FP8_405B = meta_fp8(LLAMA_405B.layers)

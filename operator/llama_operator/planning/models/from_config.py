@@ -1,4 +1,8 @@
-"""A model's facts from its config.json alone: exact where the files are what their config says."""
+"""A model's facts from its config.json alone: exact where the files are what their config says.
+
+A float32 checkpoint is counted as it is stored, four bytes a number; vLLM's dtype `auto` loads it in two.
+https://docs.vllm.ai/en/latest/configuration/engine_args/#modelconfig
+"""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class PackedInts:
 
 
 FP4_GROUP = 16
-"""Inputs that share an FP8 scale in NVFP4. https://docs.nvidia.com/cuda/parallel-thread-execution/ (block scaling, .scale_vec::4X)"""
+"""Inputs that share an FP8 scale in NVFP4: compressed-tensors' NVFP4PackedCompressor takes no other group size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,9 @@ class Gptq:
 
 
 BNB_BLOCK, BNB_NESTED_BLOCK = 64, 256
-"""Weights that share an absmax, and absmaxes that share one of theirs. https://huggingface.co/docs/bitsandbytes/reference/functional"""
+"""Weights that share an absmax, and absmaxes that share one of theirs: the defaults of quantize_4bit.
+https://github.com/bitsandbytes-foundation/bitsandbytes (bitsandbytes/functional.py)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

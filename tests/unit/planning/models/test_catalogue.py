@@ -67,6 +67,14 @@ def test_four_bits_take_a_little_more_than_a_quarter() -> None:
     assert {method: round(size, 1) for method, size in sizes.items()} == {"AWQ": 217.1, "GPTQ": 217.2}
 
 
+@pytest.mark.parametrize(
+    ("recipe", "gigabytes"), [("fp8", 410.1), ("fp8-dynamic", 410.1), ("w4a16", 215.5), ("awq", 217.1), ("gptq", 217.2)]
+)
+def test_any_model_can_be_asked_what_it_would_take(recipe: str, gigabytes: float) -> None:
+    facts = catalogue.quantised("405B", catalogue.LLAMA_405B, recipe)
+    assert round(facts.checkpoint_bytes / 1e9, 1) == gigabytes
+
+
 def test_a_small_model_has_no_head_of_its_own() -> None:
     facts = known_facts("hf://meta-llama/Llama-3.2-1B")
     assert facts is not None
@@ -80,7 +88,7 @@ def test_every_entry_is_whole(known: Known) -> None:
     assert isinstance(facts, ModelFacts)
     assert (facts.known_from, facts.name, len(facts.layers)) == ("catalogue", known.repo, known.shape.layers)
     assert known.licence_name.startswith("Llama 3.")
-    assert known.gated == known.repo.startswith("meta-llama/")
+    assert known.gated is (True if known.repo.startswith("meta-llama/") else None)
     assert (known.tool_parser == "llama3_json") == ("Instruct" in known.repo)
     assert facts.shape.max_positions == 131_072
     assert find(f"hf://{known.repo}/") is known
