@@ -58,7 +58,10 @@ class Quantization:
     skipped_layers: tuple[int, ...] = ()
     """Decoder layers that are left as they were, as the first and the last of Meta's FP8 checkpoints."""
     kv_cache: Precision | None = None
-    """What the KV cache becomes where it is `auto`, for checkpoints that bring scales for it; None: the model's own type."""
+    """What the KV cache becomes where it is `auto`, for checkpoints that bring scales for it; None: the model's own type.
+
+    vLLM: `resolve_kv_cache_dtype_string` for modelopt's; `Attention` for compressed-tensors', where it overrules the engine's argument too.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def model(tmp_path: Path) -> Path:
 
 
 async def read(path: Path) -> ModelContents:
-    return await FolderReader().read_model(path.as_uri())
+    return await FolderReader().read_model(f"file://{path}")
 
 
 async def refused(source: str) -> ModelFilesError:
@@ -79,7 +79,7 @@ async def test_the_hubs_own_cache_is_made_of_links(model: Path, tmp_path: Path) 
 async def test_an_adapter_is_read_too(tmp_path: Path) -> None:
     factors = [Tensor("x.lora_A.weight", "F32", (4, 8), 128)]
     path = write(tmp_path / "lora", {"adapter_config.json": b'{"r": 4}', "adapter_model.safetensors": file_of(factors)})
-    contents = await FolderReader().read_adapter(path.as_uri())
+    contents = await FolderReader().read_adapter(f"file://{path}")
     assert (contents.config, contents.tensors) == ({"r": 4}, tuple(factors))
 
 
@@ -141,20 +141,20 @@ def dangling(path: Path) -> None:
 )
 async def test_files_that_are_none_are_refused(model: Path, name: str, break_: Any, reason: str, words: str) -> None:
     break_(model / name)
-    error = await refused(model.as_uri())
+    error = await refused(f"file://{model}")
     assert (error.reason, words in error.message) == (reason, True), error
 
 
 async def test_a_folder_without_a_shard_says_which(tmp_path: Path) -> None:
     path = write(tmp_path / "m", {"config.json": json.dumps(CONFIG).encode()} | sharded(TENSORS, 3))
     (path / "model-00002-of-00003.safetensors").unlink()
-    error = await refused(path.as_uri())
+    error = await refused(f"file://{path}")
     assert (error.reason, "1 of 3 weight files (model-00002-of-00003.safetensors)" in error.message) == ("NotFound", True)
 
 
 async def test_a_folder_of_too_many_files_is_not_listed_to_the_end(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder, "LISTING_MAX", 1)
-    assert "too many files" in (await refused(model.as_uri())).message
+    assert "too many files" in (await refused(f"file://{model}")).message
 
 
 async def test_a_folder_that_may_not_be_listed_says_so(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ async def test_a_folder_that_may_not_be_listed_says_so(model: Path, monkeypatch:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(folder.os, "scandir", scandir)
-    error = await refused(model.as_uri())
+    error = await refused(f"file://{model}")
     assert (error.reason, "Permission denied" in error.message) == ("Unreadable", True)
 
 
@@ -170,7 +170,7 @@ async def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_not_waited_for(m
     regular = (model / "config.json").stat()
     monkeypatch.setattr(Path, "stat", lambda self, **_: regular)
     pipe(model / "config.json")
-    assert "not a regular file" in (await refused(model.as_uri())).message
+    assert "not a regular file" in (await refused(f"file://{model}")).message
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

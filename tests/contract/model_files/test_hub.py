@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.harness.checkpoints import CONFIG, QUANTISED, file_of, header_of, sharded, tensors_of
 from tests.harness.hub import FakeHub, Faults, Repo
 
@@ -214,6 +216,14 @@ async def test_a_hub_that_is_asked_too_often_says_when(hub: FakeHub, given: Any,
 )
 def test_a_time_to_come_back_is_counted_from_the_answers_own(value: str, date: str | None, seconds: float | None) -> None:
     assert retry_after(value, date) == seconds
+
+
+@given(
+    st.none() | st.text(max_size=40) | st.integers().map(str), st.none() | st.text(max_size=40) | st.just("Sat, 21 Nov 2026 07:28:00 GMT")
+)
+def test_any_header_is_a_wait_within_a_day_or_none(value: str | None, date: str | None) -> None:
+    seconds = retry_after(value, date)
+    assert seconds is None or 0 <= seconds <= 86_400
 
 
 @pytest.mark.parametrize("status", [500, 503, 418])

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from llama_operator.adapters.model_files import sequence
 from llama_operator.adapters.model_files.sequence import Part
@@ -42,7 +42,7 @@ def _folder(source: str) -> _Folder:
     url = urlsplit(source) if source.startswith("file://") else None
     if url is None or url.netloc or not url.path.startswith("/"):
         raise ModelFilesError("NotFound", f"{source[:200]!r} is no folder of this machine", "Write file:// and the folder's whole path.")
-    return _Folder(Path(unquote(url.path)))
+    return _Folder(Path(url.path))  # as ServingConfig.model_path takes it in the pods: %20 stands for itself
 
 
 @dataclass(frozen=True)

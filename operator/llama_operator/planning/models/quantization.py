@@ -83,7 +83,7 @@ def _read_modelopt(raw: Mapping[str, Any], _dtype: Precision) -> Recipe:
 
     https://github.com/vllm-project/vllm/blob/main/vllm/model_executor/layers/quantization/modelopt.py
     """
-    inner = optional_mapping(raw, "quantization", WHERE) or raw
+    inner = {**raw, **(optional_mapping(raw, "quantization", WHERE) or {})}
     algorithm = one_of(inner, "quant_algo", WHERE, ("FP8", "NVFP4"))
     names = texts(inner, "exclude_modules", WHERE, most=NAMES_MAX) or texts(inner, "ignore", WHERE, most=NAMES_MAX)
     skipped = read_names(names, "pattern", f"{WHERE}.exclude_modules")
