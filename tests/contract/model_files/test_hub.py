@@ -261,6 +261,12 @@ async def test_credentials_in_the_hubs_address_are_not_told() -> None:
     assert "secret" not in str(error)
 
 
+@pytest.mark.parametrize("endpoint", ["", "huggingface.co", "http://", "http://[", "http://host:port", "ftp://host"])
+async def test_an_address_that_is_none_is_refused(endpoint: str) -> None:
+    error = await refused(endpoint, "hf://org/whole")
+    assert (error.reason, "there is no hub to ask" in error.message) == ("NoAnswer", True)
+
+
 async def test_headers_without_end_are_refused_as_a_whole() -> None:
     """Each shard's header is within its bound; together they are more than a model has."""
     count = HEADERS_LIMIT // HEADER_LIMIT + 1

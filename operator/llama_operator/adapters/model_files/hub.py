@@ -74,13 +74,18 @@ class HubReader:
         if self._token is not None and not re.fullmatch(r"[!-~]+", self._token):
             # Sent as it is, the HTTP library would refuse it, with the token in the words.
             raise ModelFilesError("Denied", "the hub's token holds spaces or line ends", "Store the token alone in the Secret.")
-        return _HubFiles(self._client, self._endpoint, repo, revision or "main", self._token, self._request_seconds)
+        shown = _without_credentials(self._endpoint)
+        if shown is None:
+            remedy = "Give the hub's address, as https://huggingface.co, or a model that lies in a folder."
+            raise ModelFilesError("NoAnswer", "there is no hub to ask: none, or one whose address is no http(s) URL, was given", remedy)
+        return _HubFiles(self._client, self._endpoint, shown, repo, revision or "main", self._token, self._request_seconds)
 
 
 @dataclass(frozen=True, repr=False)
 class _HubFiles:
     client: httpx.AsyncClient
     endpoint: str
+    shown: str
     repo: str
     revision: str
     token: str | None
@@ -88,8 +93,7 @@ class _HubFiles:
 
     @property
     def where(self) -> str:
-        host = urlsplit(self.endpoint)
-        return f"{host.scheme}://{host.hostname}{f':{host.port}' if host.port else ''}/{self.repo}"
+        return f"{self.shown}/{self.repo}"
 
     async def weight_names(self) -> None:
         """The hub is not asked for a listing: models without an index have one file, of a known name."""
@@ -170,6 +174,18 @@ class _HubFiles:
 
     def _unreadable(self, name: str, what: str) -> ModelFilesError:
         return ModelFilesError("Unreadable", f"{self.where}: {name} {what}", "Check spec.model.source and the hub's address.")
+
+
+def _without_credentials(endpoint: str) -> str | None:
+    """A hub's address as messages tell it; None for what is no address."""
+    try:
+        url = urlsplit(endpoint)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return None
+    if url.scheme not in {"http", "https"} or not host:
+        return None
+    return f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path}"
 
 
 async def _read(answer: httpx.Response, limit: int) -> bytes:
