@@ -96,7 +96,7 @@ def fetch(
     `on_progress(done_bytes, total_bytes)` is called from this thread, about twice a second, bytes found there included. `HF_ENDPOINT` names
     another hub. Setting `stop` ends the download within a second with FetchStopped: a thread cannot be ended otherwise, and a process waits
     for its threads. Raises CheckpointError with the reason HubUnauthorized, HubNotFound, HubRateLimited, HubUnreachable, ModelNotFound (no
-    weights in the repository) or ModelUnreadable (the disk).
+    weights in the repository), DiskFull or ModelUnreadable (the disk cannot be written).
     """
     folder = Path(dest)
     if (size := _complete(folder)) is not None:
@@ -332,7 +332,7 @@ def _check_room(folder: Path, files: list[RemoteFile]) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         message = f"{folder} has room for {free} bytes, and {needed} more are needed. {ROOM_REMEDY}"
-        raise CheckpointError("ModelUnreadable", message, retryable=False)
+        raise CheckpointError("DiskFull", message, retryable=False)
 
 
 ROOM_REMEDY = "Mount a larger volume at /models with spec.podTemplate"
@@ -345,7 +345,7 @@ def _disk(folder: Path, error: OSError) -> CheckpointError:
         if full
         else f"{folder} cannot be written: {error}. Make it writable for user 1000"
     )
-    return CheckpointError("ModelUnreadable", what, retryable=not full)
+    return CheckpointError("DiskFull" if full else "ModelUnreadable", what, retryable=not full)
 
 
 def _size(path: Path) -> int:

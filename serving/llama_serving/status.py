@@ -14,6 +14,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 Reason = Literal[
     "ModelNotFound",
     "ModelUnreadable",
+    "DiskFull",
     "NotLlama",
     "CheckpointTruncated",
     "ShapeNotDivisible",

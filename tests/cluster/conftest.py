@@ -14,10 +14,14 @@ from playground.kube import Namespace
 from playground.stage import Stage
 
 FOREIGN = "LLAMA_KUBECONFIG" in os.environ
+LONGEST_SECONDS = 900
+"""For one test. Every wait in it has a deadline of its own, and a reason to give; this one only ends a test that hangs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with its reason in the summary, what nobody has seen pass yet."""
+    """Give each test its own time, without that of the stage; skip, with its reason in the summary, what nobody has seen pass yet."""
+    for item in items:
+        item.add_marker(pytest.mark.timeout(LONGEST_SECONDS, func_only=True))
     if "LLAMA_UNPROVEN" in os.environ:
         return
     for item in items:

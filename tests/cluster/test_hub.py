@@ -40,7 +40,7 @@ REFUSALS: dict[str, Any] = {
     "gated": ("hf://llama/gated", None, "HubUnauthorized", "tokenSecretRef"),
     # Without a token the hub says 401 of a model that does not exist, too: it does not tell strangers what there is.
     "absent": ("hf://llama/absent", None, "HubUnauthorized", "llama/absent"),
-    "another revision": pytest.param("hf://llama/tiny", "no-such-branch", "HubNotFound", "no-such-branch", marks=pytest.mark.unproven),
+    "another revision": ("hf://llama/tiny", "no-such-branch", "HubNotFound", "no-such-branch"),
 }
 
 
@@ -59,7 +59,6 @@ def test_what_the_hub_refuses_is_said_with_its_remedy(
     namespace.wait_gone(name, 60)
 
 
-@pytest.mark.unproven
 def test_a_download_that_is_cut_and_rate_limited_goes_on_and_the_model_serves(
     stage: Stage, namespace: Namespace, client: Client, hub: hub_module.FakeHub
 ) -> None:

@@ -93,18 +93,25 @@ def test_the_api_server_restarted_changes_nothing_and_is_followed_afterwards(ali
     assert uids(namespace) == before
 
 
-def test_a_head_lost_while_streams_run_costs_no_stream_and_no_replica(alive: str, namespace: Namespace, client: Client) -> None:
-    before = uids(namespace)
-    load = client.load(URL, NAME, streams=6, seconds=40, tokens=TOKENS_PER_SECOND * 15)
+def test_a_head_lost_for_twenty_seconds_under_streams_costs_no_request_and_no_engine_process(
+    alive: str, stage: Stage, namespace: Namespace, client: Client
+) -> None:
+    before, engines = uids(namespace), namespace.engines(NAME)
+    load = client.load(URL, NAME, streams=6, seconds=60, tokens=TOKENS_PER_SECOND * 15)
     begun = time.monotonic()
     namespace.wait("the streams are well under way", lambda: load.running and time.monotonic() - begun > 8, 30, NAME)
     head = namespace.pods(NAME, "head")[0]["metadata"]
+    stage.operator.scale(0)  # nobody makes a new head meanwhile
     namespace.kill_pod(head["name"])
+    lost = time.monotonic()
+    namespace.wait("twenty seconds without a head", lambda: time.monotonic() - lost > 20, 30, NAME)
+    assert not namespace.pods(NAME, "head")
+    stage.operator.scale(1)
     namespace.wait("a new head", lambda: uids(namespace, "head").get(head["name"]) not in (None, head["uid"]), 60, NAME)
     result = load.result()
-    assert result["requests"] >= 12
+    assert result["requests"] >= 18
     assert result["errors"] == []
-    assert uids(namespace) == before
+    assert (uids(namespace), namespace.engines(NAME)) == (before, engines)
     namespace.wait_reason(NAME, "Degraded", "Healthy", 120)
     namespace.patch_llama(NAME, {"spec": {"replicas": 3}})
     namespace.wait_ready(NAME, 3, 120)

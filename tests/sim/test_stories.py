@@ -149,6 +149,24 @@ def test_a_bad_model_is_tried_so_often_with_pauses_and_then_no_more(seed: int) -
     live(seed, story)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_replica_that_served_is_replaced_even_after_all_attempts_at_another_were_used_up(seed: int) -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply()
+        await sim.until(sim.settled, 60)
+        (first,) = sim.pods()
+        sim.cluster.bad_sources.add("file:///models/tiny")
+        sim.apply(replicas=2)
+        await sim.until(lambda: sim.condition("Progressing").get("reason") == "RetriesExhausted", 200)
+        assert sim.status()["ready"] == "1/2"
+        sim.cluster.bad_sources.clear()
+        sim.lose(first)
+        await sim.until(lambda: sim.status()["ready"] == "2/2" and sim.settled(), 120)
+        assert "failures" not in sim.status()
+
+    live(seed, story)
+
+
 def test_an_application_that_serve_refuses_is_sent_again_with_pauses_and_then_no_more() -> None:
     async def story(sim: Sim) -> None:
         sim.cluster.app_error = "ModuleNotFoundError: no module named x"

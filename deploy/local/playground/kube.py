@@ -98,6 +98,15 @@ class Namespace:
         ]
         return sorted(chosen, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
 
+    def engines(self, name: str) -> dict[str, tuple[int, float]]:
+        """By pod: process id and start of the engine's process, as the pods' agents say. A process that was replaced has others."""
+        found = {}
+        for pod in self.pods(name):
+            where = f"/api/v1/namespaces/{self.name}/pods/{pod['metadata']['name']}:8090/proxy/status"
+            engine = self.api.get(where)["engine"]
+            found[pod["metadata"]["name"]] = (int(engine["pid"]), float(engine["startedAt"]))
+        return found
+
     def pod_log(self, name: str, lines: int) -> str:
         """The last lines of what a pod's main container wrote; why not, where it cannot be read."""
         try:

@@ -11,7 +11,7 @@ from llama_operator.adapters.tokens import Tokens
 from llama_operator.control.store import Store
 from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, Serve, Unknown, World
-from llama_operator.lifecycle.status import failures_from_json
+from llama_operator.lifecycle.status import failures_from_json, ready_pods
 from llama_operator.ports import Agents, ApiError, Reader, ServeApi
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned, from_controller_revision
@@ -53,6 +53,7 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
         objects=objects,
         gpus=gpus,
         failures=failures_from_json(raw.get("status") or {}),
+        were_ready=ready_pods(raw.get("status") or {}),
     )
 
 

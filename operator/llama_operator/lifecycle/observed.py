@@ -252,6 +252,8 @@ class World:
     """Children that are not pods, by kind and name."""
     gpus: Sequence[NodeGpus] | Unknown = field(default_factory=lambda: Unknown("not looked up"))
     failures: Failures = field(default_factory=Failures)
+    were_ready: frozenset[str] = frozenset()
+    """Pods of the gangs that the last status called Ready."""
     now: float = 0.0
 
     def head(self, revision: str) -> Pod | None:

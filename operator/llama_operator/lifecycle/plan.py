@@ -79,12 +79,19 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
 
 def _failures(world: World, gangs: Sequence[Gang], revision: str, policy: RetryPolicy, now: float) -> Failures:
     mine = [gang for gang in gangs if gang.revision == revision]
-    failures = retry.count(world.failures, revision, mine, policy, now)
+    failures = retry.count(world.failures, revision, mine, policy, now, lost_working=_lost_working(world, gangs))
     message = serving.gave_up(world, revision)
     waiting = failures.next_retry is not None and now < failures.next_retry
     if message and not waiting and not retry.is_exhausted(failures, policy):
         return retry.count_refusal(failures, revision, message, policy, now)
     return failures
+
+
+def _lost_working(world: World, gangs: Sequence[Gang]) -> bool:
+    """A pod that the last status called Ready is gone, broken, or deleted by somebody else: those that we dismiss drain first."""
+    gone = (GangState.BROKEN, GangState.TERMINATING)
+    there = {pod.name for gang in gangs if gang.state not in gone for pod in gang.pods}
+    return bool(world.were_ready - there)
 
 
 def _deletion(world: World, gangs: Sequence[Gang]) -> Plan:

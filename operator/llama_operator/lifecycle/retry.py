@@ -4,7 +4,7 @@
     1                     10 s   (0 s where a pod of a gang was lost and nothing had failed before)
     2                     20 s
     5                     160 s
-    6 and later           300 s; after `max_attempts` none, until the spec changes
+    6 and later           300 s; after `max_attempts` none, until the spec changes or a replica that had served is lost
 
 The memory of it lives in the status, so that a restarted operator neither forgets a pause nor starts counting anew.
 """
@@ -43,14 +43,20 @@ def may_try(failures: Failures, policy: RetryPolicy, now: float) -> bool:
     return failures.next_retry is None or now >= failures.next_retry
 
 
-def count(failures: Failures, revision: str, gangs: Iterable[Gang], policy: RetryPolicy, now: float) -> Failures:
+def count(
+    failures: Failures, revision: str, gangs: Iterable[Gang], policy: RetryPolicy, now: float, *, lost_working: bool = False
+) -> Failures:
     """The memory after looking at the gangs of `revision`.
 
     A gang is counted once: only those made after the last counted one count. A gang made since that became Ready clears the memory.
+    `lost_working`: a replica that had served is lost since the last look. It is replaced even where all attempts at another one were used
+    up, so the counting begins anew: what could be loaded once can be loaded again, and each such loss allows one more series only.
     """
     if failures.revision != revision:
         failures = Failures(revision=revision)
     every = list(gangs)
+    if lost_working and is_exhausted(failures, policy):
+        failures = Failures(revision=revision, counted_until=failures.counted_until)
     if any(gang.state is GangState.READY and gang.created > failures.counted_until for gang in every):
         failures = Failures(revision=revision, counted_until=failures.counted_until)
     fallen = [gang for gang in every if gang.state in (GangState.FAILED, GangState.BROKEN) and gang.created > failures.counted_until]

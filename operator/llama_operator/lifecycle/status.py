@@ -134,6 +134,12 @@ def failures_from_json(status: Mapping[str, Any]) -> Failures:
     )
 
 
+def ready_pods(status: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the pods of every gang that a status calls Ready."""
+    ready = (entry for entry in status.get("replicas") or [] if entry.get("phase") == GangState.READY.value)
+    return frozenset(str(name) for entry in ready for name in entry.get("pods") or [])
+
+
 def says_something_new(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
     """The status differs in more than the ages of its measurements, which change with every look."""
     return _without_ages(previous) != _without_ages(status)

@@ -11,7 +11,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,7 +67,9 @@ class Agent:
         self._stopping = asyncio.Event()
         self._drained_until: float | None = None
         self._ray_pid: int | None = None
+        self._start = ""
         self._draining: asyncio.Task[None] | None = None  # kept: the loop holds its tasks only weakly
+        self._halt_download = threading.Event()  # a thread cannot be cancelled, and the process waits for it
         self._processes = Processes()
 
     def look(self) -> Snapshot:
@@ -99,6 +103,7 @@ class Agent:
         await web.TCPSite(runner, port=self.settings.agent_port).start()
         work = asyncio.create_task(self._work())
         await self._stopping.wait()
+        self._halt_download.set()
         await self._leave()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -140,7 +145,7 @@ class Agent:
 
         if config.source.startswith("hf://"):
             self.say("downloading the model", "Downloading")
-            if cause := await asyncio.to_thread(model.download, config, os.environ.get("HF_TOKEN"), tell):
+            if cause := await asyncio.to_thread(model.download, config, os.environ.get("HF_TOKEN"), tell, self._halt_download):
                 raise FailedError(cause)
         self.say("checking the model's files", "Starting")
         if cause := await asyncio.to_thread(model.check, config):
@@ -190,8 +195,9 @@ class Agent:
                 "the head keeps no state: %s cannot be written; a lost head then reloads every replica",
                 settings.gcs_dir or "LLAMA_GCS_DIR is empty",
             )
+        self._start = uuid.uuid4().hex
         environment = ray_environment(settings, os.environ, fast_path=fast_path, store=store)
-        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings)]
+        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings, self._start)]
         log = settings.run_dir / RAY_LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
@@ -234,7 +240,7 @@ class Agent:
             if not await watch.port_open(host, int(port)):
                 continue
             try:
-                node_id = await watch.own_node_id(self.settings)
+                node_id = await watch.own_node_id(self.settings, self._start)
             except Exception as error:  # noqa: BLE001 -- Ray raises many kinds while a GCS comes up; all mean "not yet"
                 logger.info("the GCS does not answer yet: %s", error)
                 continue
@@ -256,10 +262,10 @@ class Agent:
             return
         self._drained_until = until
         self.say(f"draining for at most {seconds:.0f} s", "Draining")
-        if self.settings.role == "replica" and self.snap.node_id:
+        asked = self._draining is not None and not self._draining.done()
+        if self.settings.role == "replica" and self.snap.node_id and not asked:
             # Not waited for: with no head the call takes 40 s to give up, and neither the caller nor the streams should wait for that.
-            if self._draining is None or self._draining.done():
-                self._draining = asyncio.create_task(self._drain_node(self.snap.node_id))
+            self._draining = asyncio.create_task(self._drain_node(self.snap.node_id))
 
     async def _drain_node(self, node_id: str) -> None:
         """Ask until Ray agrees or the deadline is over: a node that Serve does not know to be leaving keeps its replica, and its GPUs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import threading
 from collections.abc import Callable
 
 from llama_serving.checkpoint import CheckpointError, preflight
@@ -12,12 +13,14 @@ from llama_serving.config import ServingConfig
 from llama_serving.status import RootCause
 
 
-def download(config: ServingConfig, token: str | None, on_progress: Callable[[int, int], None]) -> RootCause | None:
-    """Fetch an `hf://` model to `config.model_path()`. Returns why it failed, or None."""
-    from llama_serving.fetch import fetch  # lazy: the hub's client takes a second to import, and most pods never need it
+def download(config: ServingConfig, token: str | None, on_progress: Callable[[int, int], None], stop: threading.Event) -> RootCause | None:
+    """Fetch an `hf://` model to `config.model_path()`. Returns why it failed, or None. `stop` ends it in a second; what came is kept."""
+    from llama_serving.fetch import FetchStopped, fetch  # lazy: the hub's client takes a second to import, and most pods never need it
 
     try:
-        fetch(config, config.model_path(), token, on_progress)
+        fetch(config, config.model_path(), token, on_progress, stop=stop)
+    except FetchStopped:
+        return RootCause(reason="HubUnreachable", message="the download was stopped with its pod; the next one goes on where it ended")
     except CheckpointError as error:
         return _cause(error)
     return None

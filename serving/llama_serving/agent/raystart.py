@@ -21,10 +21,12 @@ ENGINE_START_SECONDS = 4 * 3600
 OBJECT_STORE_BYTES = 100_000_000
 
 POD_LABEL = "llama-operator.dev/pod"
+# Different at each `ray start`: a pod that takes the name of a lost one may join before the GCS has found the lost one's node dead.
+START_LABEL = "llama-operator.dev/start"
 
 
-def ray_command(settings: Settings) -> list[str]:
-    """The arguments of `ray start` for this pod."""
+def ray_command(settings: Settings, start: str) -> list[str]:
+    """The arguments of `ray start` for this pod; `start` is a label value that no other start bears."""
     command = [
         "start",
         "--block",
@@ -32,8 +34,8 @@ def ray_command(settings: Settings) -> list[str]:
         f"--node-ip-address={settings.pod_ip}",
         # Not --node-name: Serve writes a node's name into HAProxy's configuration as the address of the proxy to fall back to, a pod's
         # name does not resolve, and HAProxy then refuses the whole configuration. Without one Ray takes the IP address. The agent
-        # finds its own node by this label.
-        f"--labels={POD_LABEL}={settings.pod_name}",
+        # finds its own node by the second label.
+        f"--labels={POD_LABEL}={settings.pod_name},{START_LABEL}={start}",
         f"--metrics-export-port={settings.metrics_port}",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--temp-dir={settings.ray_temp_dir}",

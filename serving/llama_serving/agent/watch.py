@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 
 import aiohttp
 
 from llama_serving import ray_internals
-from llama_serving.agent.raystart import POD_LABEL
+from llama_serving.agent.raystart import START_LABEL
 from llama_serving.agent.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,11 @@ async def port_open(host: str, port: int) -> bool:
     return True
 
 
-async def own_node_id(settings: Settings) -> str | None:
-    """The id of this pod's live Ray node; None while it has not joined. Raises Ray's RPC errors when the GCS does not answer."""
-    nodes = await asyncio.to_thread(ray_internals.list_nodes, settings.gcs_address)
-    return next((node.node_id for node in nodes if node.alive and node.labels.get(POD_LABEL) == settings.pod_name), None)
+async def own_node_id(settings: Settings, start: str) -> str | None:
+    """The id of the Ray node of that start; None while it has not joined. Raises Ray's RPC errors when the GCS does not answer."""
+    return find_node(await asyncio.to_thread(ray_internals.list_nodes, settings.gcs_address), start)
+
+
+def find_node(nodes: Iterable[ray_internals.RayNode], start: str) -> str | None:
+    """The live node of that start, not one of a predecessor with the same pod name."""
+    return next((node.node_id for node in nodes if node.alive and node.labels.get(START_LABEL) == start), None)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.hub import FakeHub, Faults, Repo
 
+from llama_serving.agent import model as agent_model
 from llama_serving.checkpoint import CheckpointError
 from llama_serving.config import ServingConfig
 from llama_serving.fetch import LISTING_LIMIT, LOCK, MARKER, PARTIAL_DIR, FetchStopped, RetryPolicy, fetch
@@ -259,7 +260,7 @@ def test_a_wrong_endpoint_is_named_at_once(download: Download, monkeypatch: pyte
 def test_a_full_disk_is_said_before_the_download(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1_000})())
     error = download.refused()
-    assert error.reason == "ModelUnreadable"
+    assert error.reason == "DiskFull"
     assert "has room for 1000 bytes" in error.message
     assert not download.hub.bodies("model.safetensors")
 
@@ -272,7 +273,7 @@ def test_a_disk_that_fills_up_on_the_way_is_said(download: Download, monkeypatch
     digest = hashlib.sha256(WEIGHTS).hexdigest()[:16]
     download.dest.joinpath(PARTIAL_DIR, f"model.safetensors.{digest}").symlink_to(full)
     error = download.refused()
-    assert (error.reason, error.retryable) == ("ModelUnreadable", False)
+    assert (error.reason, error.retryable) == ("DiskFull", False)
     assert "the disk is full" in error.message
 
 
@@ -311,6 +312,17 @@ def test_a_download_stops_when_told_and_keeps_what_it_has(download: Download) ->
         download.run(stop=stop)
     assert time.monotonic() - started < 2.5
     assert any(path.stat().st_size for path in (download.dest / PARTIAL_DIR).glob("model.safetensors.*"))
+
+
+def test_a_pod_that_is_told_to_end_stops_its_download(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServingConfig, "model_path", lambda _: str(download.dest))
+    download.hub.faults.bytes_per_second = 1_000_000
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    cause = agent_model.download(config(), None, lambda _done, _total: None, stop)
+    assert cause is not None
+    assert cause.retryable
+    assert "was stopped" in cause.message
 
 
 def test_a_download_that_waits_for_another_tells_its_progress_and_stops_when_told(download: Download) -> None:

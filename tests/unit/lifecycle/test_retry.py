@@ -79,6 +79,14 @@ def test_the_last_attempt_is_followed_by_none() -> None:
     assert not retry.may_try(last, POLICY, NOW + 1e9)
 
 
+def test_a_lost_replica_that_had_served_begins_the_counting_anew_only_where_no_attempt_was_left() -> None:
+    used_up = Failures(revision=NEW, attempts=6, reason="OutOfMemory", message="x", counted_until=NOW - 50)
+    assert retry.count(used_up, NEW, [], POLICY, NOW, lost_working=True) == Failures(revision=NEW, counted_until=NOW - 50)
+    assert retry.count(used_up, NEW, [], POLICY, NOW, lost_working=False) == used_up
+    pausing = Failures(revision=NEW, attempts=5, reason="OutOfMemory", message="x", next_retry=NOW + 9, counted_until=NOW - 50)
+    assert retry.count(pausing, NEW, [], POLICY, NOW, lost_working=True) == pausing
+
+
 @pytest.mark.parametrize(("later", "allowed"), [(0, False), (9.9, False), (10, True), (11, True)])
 def test_the_next_attempt_waits_for_its_time(later: float, allowed: bool) -> None:
     failures = retry.count(Failures(), NEW, Scene().gang(0, GangState.FAILED).gangs(), POLICY, NOW)

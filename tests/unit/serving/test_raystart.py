@@ -15,6 +15,7 @@ from llama_serving.config import ConfigError, ServingConfig
 CONFIG = ServingConfig(
     deployment="d", namespace="n", revision="r", source="file:///m", served_name="m", tensor_parallel=8, gpus_per_pod=8, drain_seconds=60
 )
+START = "5f3a"
 POD = {
     "LLAMA_ROLE": "replica",
     "LLAMA_CONFIG": CONFIG.to_json(),
@@ -35,7 +36,7 @@ def option(command: list[str], name: str) -> str:
 
 
 def test_the_head_runs_no_work_and_serves_the_dashboard_to_the_operator() -> None:
-    command = ray_command(settings(LLAMA_ROLE="head"))
+    command = ray_command(settings(LLAMA_ROLE="head"), START)
     assert "--head" in command
     assert option(command, "num-cpus") == "0"
     assert option(command, "dashboard-host") == "0.0.0.0"
@@ -43,23 +44,23 @@ def test_the_head_runs_no_work_and_serves_the_dashboard_to_the_operator() -> Non
 
 
 def test_only_rank_0_of_a_gang_carries_the_gang_s_resource() -> None:
-    assert json.loads(option(ray_command(settings()), "resources")) == {"llama_gang": 1}
+    assert json.loads(option(ray_command(settings(), START), "resources")) == {"llama_gang": 1}
     two_pods = replace(CONFIG, pipeline_parallel=2).to_json()
-    leader = ray_command(settings(LLAMA_CONFIG=two_pods))
-    follower = ray_command(settings(LLAMA_CONFIG=two_pods, LLAMA_RANK="1"))
+    leader = ray_command(settings(LLAMA_CONFIG=two_pods), START)
+    follower = ray_command(settings(LLAMA_CONFIG=two_pods, LLAMA_RANK="1"), START)
     assert json.loads(option(leader, "resources")) == {"llama_gang": 1, "llama_gang_3": 1}
     assert json.loads(option(follower, "resources")) == {"llama_gang_3": 1}
 
 
 def test_a_replica_joins_its_head_with_its_gpus() -> None:
-    command = ray_command(settings())
+    command = ray_command(settings(), START)
     assert option(command, "address") == "d-r-head:6379"
     assert option(command, "num-gpus") == "8"
-    assert option(command, "labels") == "llama-operator.dev/pod=d-r-g3-0"
+    assert option(command, "labels") == "llama-operator.dev/pod=d-r-g3-0,llama-operator.dev/start=5f3a"
 
 
 def test_a_node_gets_no_name_because_haproxy_would_resolve_it() -> None:
-    assert not [item for item in ray_command(settings()) if item.startswith("--node-name")]
+    assert not [item for item in ray_command(settings(), START) if item.startswith("--node-name")]
 
 
 def test_raylets_outlive_a_lost_head_by_ten_minutes_and_prompts_are_never_logged() -> None:
