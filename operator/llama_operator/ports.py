@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from llama_operator.lifecycle.observed import Agent, Serve, Unknown
+from llama_operator.planning.models.contents import ModelContents
 from llama_operator.scaling.signals import Missing, Series
 
 NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
@@ -76,6 +77,40 @@ class ModelFiles(Protocol):
     async def read_config(self, source: str, revision: str | None = None) -> object:
         """The parsed config.json (a dict) of an `hf://` source, or anything else when it cannot be known."""
         ...
+
+
+class ModelReader(Protocol):
+    """Reads what a model's weight files hold, never the weights. Raises ModelFilesError."""
+
+    async def read_model(self, source: str, revision: str | None = None) -> ModelContents:
+        """The config files and every tensor's name, type, shape and size."""
+        ...
+
+    async def read_adapter(self, source: str, revision: str | None = None) -> ModelContents:
+        """The same of a LoRA adapter."""
+        ...
+
+
+class ModelFilesError(Exception):
+    """A model's files cannot be read. `message` says what happened, `remedy` is a whole sentence; neither holds a token.
+
+    NotFound: no such model, revision, folder or file. Denied: not without a token, or not with this one. RateLimited: later, after
+    `retry_after` seconds where the hub says so. NoAnswer: the hub is not reached, or fails. Unreadable: what is there is no model.
+    """
+
+    def __init__(
+        self,
+        reason: Literal["NotFound", "Denied", "RateLimited", "NoAnswer", "Unreadable"],
+        message: str,
+        remedy: str,
+        *,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{message}. {remedy}")
+        self.reason = reason
+        self.message = message
+        self.remedy = remedy
+        self.retry_after = retry_after
 
 
 class ServeApi(Protocol):

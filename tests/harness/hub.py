@@ -26,6 +26,9 @@ from urllib.parse import unquote, urlsplit
 LARGE_SUFFIX = ".safetensors"
 """Files that the hub keeps in its large-file store: these have a SHA-256 in the listing."""
 
+PIECE = 1 << 16
+"""Bytes that are written at a time."""
+
 
 @dataclass(kw_only=True)
 class Repo:
@@ -51,7 +54,7 @@ class Faults:
     """What goes wrong, and how often. Counters fall to 0 as the faults happen."""
 
     rate_limited: int = 0
-    retry_after: int | None = 0
+    retry_after: int | str | None = 0
     server_errors: int = 0
     cuts: int = 0
     """Answers with a large file's body that end half way."""
@@ -67,6 +70,12 @@ class Faults:
     """The body of every listing."""
     odd_ranges: bool = False
     """Answers to a Range say that they begin elsewhere."""
+    answer: tuple[int, dict[str, str]] | None = None
+    """The status and headers of every answer."""
+    silent: bool = False
+    """Requests are taken, and never answered while the hub runs."""
+    compressed: bool = False
+    """Files say that they are compressed."""
     to_other_host: bool = False
     """Redirect large files to another host, as the real hub does to its content network."""
 
@@ -88,6 +97,9 @@ class _State:
     repos: dict[str, Repo]
     faults: Faults
     seen: list[Seen] = field(default_factory=list)
+    sent: int = 0
+    """Bytes of bodies that clients took, or that lie in their sockets' buffers."""
+    over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, name: str) -> bool:
@@ -129,6 +141,11 @@ class FakeHub:
         """Every request so far."""
         return list(self.state.seen)
 
+    @property
+    def sent(self) -> int:
+        """Bytes of bodies so far."""
+        return self.state.sent
+
     def bodies(self, name: str) -> list[Seen]:
         """The GET requests for one file that gave some of it."""
         return [seen for seen in self.seen if seen.method == "GET" and seen.path.endswith(f"/{name}") and seen.status in {200, 206}]
@@ -138,6 +155,7 @@ class FakeHub:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.state.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=10)
@@ -160,6 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
+        if self.hub.faults.silent:
+            self.hub.over.wait()
+            self.close_connection = True
+            return None
+        if self.hub.faults.answer:
+            status, headers = self.hub.faults.answer
+            return self._send(status, b"as ordered", headers)
         if self.hub.take("rate_limited"):
             after = self.hub.faults.retry_after
             return self._send(429, b"slow down", {} if after is None else {"Retry-After": str(after)})
@@ -167,8 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(503, b"down")
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(revision|tree)/(.+?))?/?", path):
             return self._listing(match[1], match[2] or "revision", match[3] or "main")
-        if match := re.fullmatch(r"/(cdn/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            return self._file(match[2], match[3], match[4], from_cdn=bool(match[1]))
+        if match := re.fullmatch(r"/(cdn/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", urlsplit(self.path).path):
+            # As it was sent: a revision may hold an encoded slash, as refs%2Fpr%2F1 does.
+            return self._file(unquote(match[2]), unquote(match[3]), unquote(match[4]), from_cdn=bool(match[1]))
         return self._send(404, b"no such page")
 
     def _repo(self, name: str, revision: str) -> Repo | None:
@@ -218,13 +244,16 @@ class _Handler(BaseHTTPRequestHandler):
         return self._body(data, headers, large=large)
 
     def _body(self, data: bytes, headers: dict[str, str], *, large: bool) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+        if self.hub.faults.compressed:
+            headers |= {"Content-Encoding": "gzip"}
         if not wanted or self.hub.faults.ignore_range:
             return self._send(200, data, headers, large=large)
         start = int(wanted[1]) - self.hub.faults.odd_ranges
+        end = min(int(wanted[2]) + 1, len(data)) if wanted[2] else len(data)
         if start >= len(data):
             return self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"})
-        return self._send(206, data[start:], headers | {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}, large=large)
+        return self._send(206, data[start:end], headers | {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"}, large=large)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, large: bool = False) -> None:
         given, range_, authorization = self.headers, self.headers.get("Range"), self.headers.get("Authorization")
@@ -247,7 +276,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _write(self, body: bytes) -> None:
         rate = self.hub.faults.bytes_per_second
         if rate is None:
-            self.wfile.write(body)
+            for start in range(0, len(body), PIECE):
+                self.wfile.write(body[start : start + PIECE])
+                with self.hub.lock:
+                    self.hub.sent += len(body[start : start + PIECE])
             return
         piece = max(1, rate // 20)
         for start in range(0, len(body), piece):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llama_operator.api.problems import Problem, show
-from llama_operator.planning.catalogue import known_shape
+from llama_operator.planning.models.catalogue import known_shape
 from llama_operator.planning.parallelism import parallelism_of
 from llama_serving.config import ModelShape, ShapeError
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
-from llama_operator.planning import catalogue
-from llama_operator.planning.catalogue import known_shape
+from llama_operator.planning.models import catalogue
+from llama_operator.planning.models.catalogue import known_shape
 from llama_operator.planning.shape import ModelShape, check_context, check_model, check_parallelism, read_shape
 
 CONFIG = {
