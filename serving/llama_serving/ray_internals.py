@@ -88,6 +88,13 @@ def set_placement_group(llm_config: Any, group: dict[str, Any]) -> None:
     llm_config.get_engine_config().placement_group_config = group
 
 
+def skip_download(llm_config: Any) -> None:
+    """Keep Ray from its own look for the model's files: the agent has fetched and checked them, and Ray's way is a worker process of its own
+    that imports torch and transformers first. After `set_placement_group`, since Ray makes the group here.
+    """
+    llm_config.get_or_create_callback().ctx.run_init_node = False
+
+
 def engine_client(server: Any) -> Any:
     """vLLM's engine client inside Ray's LLMServer."""
     return server.engine._engine_client  # noqa: SLF001 -- see the module's docstring

@@ -26,6 +26,7 @@ class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed whe
             if spans_pods(llm_config.placement_group_config):
                 group = pin_to_gang(llm_config.placement_group_config, int(os.environ["LLAMA_GANG"]))
                 ray_internals.set_placement_group(llm_config, group)
+            ray_internals.skip_download(llm_config)
             # Ray's constructor imports vLLM, starts the engine and returns when the weights are in.
             await RayLLMServer.__init__(self, llm_config, **options)
 

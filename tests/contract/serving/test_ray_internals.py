@@ -114,6 +114,14 @@ def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> 
     assert arrived.get_engine_config().placement_bundles == [{"GPU": 1, "llama_gang_3": 0.001}] * 16
 
 
+def test_ray_looks_for_no_model_files_when_it_is_told_not_to() -> None:
+    from ray.llm._internal.common.callbacks.base import CallbackCtx
+    from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+
+    assert CallbackCtx().run_init_node is True
+    assert "run_init_node" in inspect.getsource(VLLMEngine.start)
+
+
 def test_the_versions_are_those_that_the_agent_lets_start() -> None:
     from llama_serving.agent.versions import check, installed
 
