@@ -1,15 +1,20 @@
-"""From nothing to the first token: through the operator, beside the same engine started bare. One run, one machine, one after the other.
+"""The first token through the operator, beside the same engine started bare: of a request, and from nothing at all. One run, one machine.
 
     deploy/bin/uv run --frozen python -m bench.first_token
 
-Bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator: from `kubectl
-apply` to the first token of a streamed answer through the Service, sent as soon as the object exists, so that it is held until a replica
-is there. The model, the engine's arguments and its environment are the same. Both begin with warm file caches: the order is bare,
-operator, bare, operator.
+Of a request: the median delay of a stream's first token, requests one after the other, the engine idle otherwise.
+
+From nothing, bare: `vllm`'s own server on the machine, from the start of its process to the first token of a streamed answer. Operator:
+from `kubectl apply` to the first token of a streamed answer through the Service, sent as soon as the object exists, so that it is held
+until a replica is there.
+
+The model, the engine's arguments and its environment are the same. Both begin with warm file caches: the order is bare, operator, bare,
+operator.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import statistics
@@ -25,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from localcluster.waiting import wait_for
+from playground import client_script
 from playground.kube import Namespace
 from playground.stage import Stage
 
@@ -32,6 +38,8 @@ ROUNDS = 2
 PORT = 18000
 NAME = "first"
 LONGEST_SECONDS = 400
+REQUESTS = 40
+TOKENS = 4
 
 
 def first_token(url: str, model: str) -> bool:
@@ -48,8 +56,8 @@ def first_token(url: str, model: str) -> bool:
     return False
 
 
-def bare(stage: Stage, manifest: dict[str, Any]) -> float:
-    """Seconds of the engine's own server."""
+def bare(stage: Stage, manifest: dict[str, Any]) -> tuple[float, float]:
+    """Seconds of the engine's own server: from nothing, and of a request."""
     settings = stage.cluster.settings
     container = manifest["spec"]["podTemplate"]["spec"]["containers"][0]
     env = {**os.environ, **{item["name"]: item["value"] for item in container["env"]}}
@@ -68,7 +76,10 @@ def bare(stage: Stage, manifest: dict[str, Any]) -> float:
                 lambda: _alive(process, log) and first_token(f"http://127.0.0.1:{PORT}", NAME),
                 seconds=LONGEST_SECONDS,
             )
-            return time.monotonic() - begun
+            seconds = time.monotonic() - begun
+            plan = {"streams": 1, "tokens": TOKENS, "seconds": LONGEST_SECONDS, "requests": REQUESTS, "stop": "/nonexistent"}
+            warm = asyncio.run(client_script.load(f"http://127.0.0.1:{PORT}", NAME, plan))
+            return seconds, float(warm["firstP50"])
         finally:
             process.terminate()
             process.wait(60)
@@ -80,8 +91,8 @@ def _alive(process: subprocess.Popen[bytes], log: Path) -> bool:
     return True
 
 
-def through_operator(space: Namespace, client: Any, manifest: dict[str, Any]) -> float:
-    """Seconds through the operator and the Service."""
+def through_operator(space: Namespace, client: Any, manifest: dict[str, Any]) -> tuple[float, float]:
+    """Seconds through the operator and the Service: from nothing, and of a request."""
     begun = time.monotonic()
     space.apply(manifest)
     load = client.load(f"http://{NAME}", NAME, streams=1, seconds=LONGEST_SECONDS, tokens=2, requests=1000)
@@ -91,9 +102,10 @@ def through_operator(space: Namespace, client: Any, manifest: dict[str, Any]) ->
     if result["requests"] == result["failed"]:
         raise RuntimeError(f"no stream got a token: {result['errors']}")
     seconds = float(result["firstTokenAt"]) - (time.time() - (time.monotonic() - begun))
+    warm = client.load(f"http://{NAME}", NAME, streams=1, seconds=LONGEST_SECONDS, tokens=TOKENS, requests=REQUESTS).result()
     space.delete_llama(NAME)
     space.wait_gone(NAME, 90)
-    return seconds
+    return seconds, float(warm["firstP50"])
 
 
 def main() -> int:
@@ -103,13 +115,14 @@ def main() -> int:
     client = stage.client(space)
     manifest = stage.small(NAME)
     rows = [(bare(stage, manifest), through_operator(space, client, manifest)) for _ in range(ROUNDS)]
-    table = Table(title="Seconds from nothing to the first token")
-    for column in ("round", "bare engine", "through the operator", "ratio"):
+    table = Table(title="First token: the engine bare, and through the operator")
+    for column in ("round", "of a request, bare (ms)", "operator (ms)", "ratio", "from nothing, bare (s)", "operator (s)", "ratio"):
         table.add_column(column, justify="right")
-    for number, (alone, operated) in enumerate(rows, 1):
-        table.add_row(str(number), f"{alone:.1f}", f"{operated:.1f}", f"{operated / alone:.2f}")
-    ratio = statistics.median(operated / alone for alone, operated in rows)
-    table.add_row("median", "", "", f"{ratio:.2f}")
+    for number, ((bare_cold, bare_warm), (cold, warm)) in enumerate(rows, 1):
+        requests = (f"{bare_warm * 1000:.0f}", f"{warm * 1000:.0f}", f"{warm / bare_warm:.2f}")
+        table.add_row(str(number), *requests, f"{bare_cold:.1f}", f"{cold:.1f}", f"{cold / bare_cold:.2f}")
+    ratios = [statistics.median(run[kind] / alone[kind] for alone, run in rows) for kind in (1, 0)]
+    table.add_row("median", "", "", f"{ratios[0]:.2f}", "", "", f"{ratios[1]:.2f}")
     Console().print(table)
     space.remove()
     return 0
