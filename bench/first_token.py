@@ -62,6 +62,7 @@ def bare(stage: Stage, manifest: dict[str, Any]) -> tuple[float, float]:
     container = manifest["spec"]["podTemplate"]["spec"]["containers"][0]
     env = {**os.environ, **{item["name"]: item["value"] for item in container["env"]}}
     env.pop("PYTHONPATH", None)
+    env["OMP_NUM_THREADS"] = "1"  # Ray sets it to the CPUs of the replica's actor, which is one
     model = manifest["spec"]["model"]["source"].removeprefix("file://")
     command = [str(settings.serving_env / "bin" / "python"), "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", NAME, "--port", str(PORT), "--host", "127.0.0.1", "--max-model-len", "1024", "--max-num-seqs", "8"]

@@ -89,8 +89,8 @@ def set_placement_group(llm_config: Any, group: dict[str, Any]) -> None:
 
 
 def skip_download(llm_config: Any) -> None:
-    """Keep Ray from its own look for the model's files: the agent has fetched and checked them, and Ray's way is a worker process of its own
-    that imports torch and transformers first. After `set_placement_group`, since Ray makes the group here.
+    """Keep Ray from its own look for the model's files: the agent has fetched and checked them, and Ray's way is a worker process of its
+    own that imports torch and transformers first. After `set_placement_group`, since Ray makes the group here.
     """
     llm_config.get_or_create_callback().ctx.run_init_node = False
 

@@ -22,7 +22,7 @@ from llama_operator.api.schema import custom_resource_definition
 from llama_operator.api.v1alpha1 import PLURAL, VERSION, LlamaDeploymentSpec
 from llama_operator.api.validation import validate
 
-pytestmark = [pytest.mark.cluster, pytest.mark.unproven]
+pytestmark = pytest.mark.cluster
 
 GROUP = f"upgrade-{uuid.uuid4().hex[:8]}.llama-operator.dev"
 EARLIER = crd_history.earlier()

@@ -12,6 +12,7 @@ from playground.tools import Tools
 
 NAMESPACE = "llama-system"
 RELEASE = "llama-operator"
+CRD = "llamadeployments.llama-operator.dev"
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/llama-operator"
 
 
@@ -35,6 +36,9 @@ class Operator:
             **{key.replace("__", "."): value for key, value in values.items()},
         }
         sets = [word for key, value in chosen.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
+        # Helm makes a CRD and never upgrades one: as docs/install.md tells users.
+        if self._crd_is_there():
+            self._api.apply_file(self._tools.chart() / "crds" / "llamadeployments.yaml")
         self._tools.helm(
             "upgrade",
             "--install",
@@ -49,6 +53,10 @@ class Operator:
             "120s",
         )
         wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
+
+    def _crd_is_there(self) -> bool:
+        listed = self._api.get("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+        return any(item["metadata"]["name"] == CRD for item in listed["items"])
 
     def uninstall(self) -> None:
         """`helm uninstall`, and wait until its pods are gone."""
