@@ -15,8 +15,9 @@ from llama_operator.planning.fit.document import PlanDocument, to_json
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import plan_fit
 from llama_operator.planning.fit.quantize import quantized
+from llama_operator.planning.fit.search import options
 from llama_operator.planning.fit.split import layer_sums, split_layers, stages, why_not_tensor
-from llama_operator.planning.fit.wishes import Ranking, Wishes
+from llama_operator.planning.fit.wishes import Ranking, Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator, Hardware
 from llama_serving.config import ModelShape
 
@@ -61,8 +62,7 @@ wishes = st.builds(
 
 
 def fits(model: ModelFacts, nodes: Hardware, wish: Wishes) -> list[Fit]:
-    plan = plan_fit(model, nodes, wish)
-    return [] if plan.chosen is None else [plan.chosen, *plan.alternatives]
+    return [] if check_wishes(model, nodes, wish) else options(model, nodes, wish)[0]
 
 
 @given(models, hardware, wishes)

@@ -128,7 +128,8 @@ def _within_memory(question: Question, tensor: int, parts: tuple[Stage, ...], gp
     step = speed.step_seconds(parts, accelerator, token_bytes=token, sequences=wishes.concurrency, context=context)
     full = speed.step_seconds(parts, accelerator, token_bytes=token, sequences=cache.requests, context=context)
     ranks = tensor * pipeline
-    rate = speed.tokens_per_second(full, work, ranks, cache.requests)
+    links = speed.link_tokens_per_second(model, accelerator, tensor, max(part.layers for part in parts))
+    rate = speed.tokens_per_second(full, work, ranks, cache.requests, links)
     return Fit(
         tensor=tensor,
         pipeline=pipeline,
@@ -143,8 +144,8 @@ def _within_memory(question: Question, tensor: int, parts: tuple[Stage, ...], gp
         cache=cache,
         decode_floor_seconds=floor,
         step_floor_seconds=step,
-        prefill_tokens_per_second=None if work is None else speed.prefill_tokens_per_second(work, ranks),
-        first_token_seconds=None if work is None else speed.first_token_seconds(work, ranks, context, floor),
+        prefill_tokens_per_second=None if work is None else speed.prefill_tokens_per_second(work, ranks, links),
+        first_token_seconds=None if work is None else speed.first_token_seconds(work, ranks, context, floor, links),
         tokens_per_second=rate,
         load_seconds=speed.load_seconds(model.checkpoint_bytes, wishes.read_bytes_per_second),
         price_per_million_tokens=speed.price_per_million(gpus, wishes.price_per_gpu_hour, rate),

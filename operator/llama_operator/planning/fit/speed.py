@@ -2,16 +2,20 @@
 
     step      = sum over stages of (weights + sequences / stages x context x KV bytes) of a rank / bandwidth     time between tokens
     prefill   = GPUs / sum over layers of (2 x parameters / flops of their precision)                           tokens a second
+    links     = link / (2 sums x layers of the fullest stage x hidden x bytes of a value)                       tokens a second
     first     = prompt / prefill + attention (2 x prompt^2 x heads x head size for each layer, halved: causal) + lm_head once
-    tokens    = sequences / max(step, sequences x arithmetic of a token)
+    tokens    = sequences / max(step, sequences x arithmetic of a token, sequences / links)
 
 The roofline of https://doi.org/10.1145/1498765.1498785. A token passes the stages one after the other, so pipeline parallelism divides
-throughput's cost and not the step's. Communication, kernels and scheduling are left out: published engines reach 35-45 % of the prefill
+throughput's cost and not the step's. After attention and after the MLP the tensor-parallel ranks add their parts: every rank sends each
+token's hidden values at least once (`tensor_model_parallel_all_reduce` in vllm/model_executor/layers/linear.py). Latencies of links,
+kernels and scheduling are left out: published engines reach 35-45 % of the prefill
 bound, for instance 39 % with TensorRT-LLM on 8 x H100 (2048 in, 128 out; https://github.com/NVIDIA/TensorRT-LLM, perf-overview.md of v1.0).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -79,23 +83,30 @@ def step_seconds(
     return sum(part.read + each * part.layers for part in parts) / accelerator.bandwidth
 
 
-def prefill_tokens_per_second(work: Arithmetic, gpus: int) -> float:
+def link_tokens_per_second(model: ModelFacts, accelerator: Accelerator, tensor: int, most_layers: int) -> float:
+    """Most tokens a second that the links of a stage of so many layers carry; infinite where nothing is sent or the links are not known."""
+    if tensor == 1 or accelerator.link is None:
+        return math.inf
+    return accelerator.link / (2 * most_layers * model.shape.hidden * model.dtype.bits // 8)
+
+
+def prefill_tokens_per_second(work: Arithmetic, gpus: int, links: float) -> float:
     """Most prompt tokens a second of all GPUs together, attention left out."""
-    return gpus / work.layers
+    return min(gpus / work.layers, links)
 
 
-def first_token_seconds(work: Arithmetic, gpus: int, prompt: int, step: float | None) -> float:
-    """Least time to the first token of a prompt on idle GPUs: its arithmetic, and never less than reading the weights once."""
+def first_token_seconds(work: Arithmetic, gpus: int, prompt: int, step: float | None, links: float) -> float:
+    """Least time to the first token of a prompt on idle GPUs: its arithmetic, and never less than its sums or reading the weights."""
     seconds = (prompt * work.layers + prompt**2 / 2 * work.attention + work.head) / gpus
-    return max(seconds, step or 0.0)
+    return max(seconds, prompt / links, step or 0.0)
 
 
-def tokens_per_second(step: float | None, work: Arithmetic | None, gpus: int, sequences: int) -> float | None:
+def tokens_per_second(step: float | None, work: Arithmetic | None, gpus: int, sequences: int, links: float) -> float | None:
     """Most output tokens a second of `sequences` sequences whose step takes so long."""
     if step is None or sequences == 0:
         return None
     busy = sequences * (work.layers + work.head) / gpus if work is not None else 0.0
-    return sequences / max(step, busy)
+    return sequences / max(step, busy, sequences / links)
 
 
 def price_per_million(gpus: int, price_per_gpu_hour: float | None, rate: float | None) -> float | None:

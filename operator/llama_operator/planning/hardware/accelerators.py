@@ -6,10 +6,10 @@
     link        to the other GPUs of a node, one direction: half of what datasheets say of NVLink and Infinity Fabric
 
 Where a number is from: bandwidth, flops and link from the datasheet at `source`. Memory is `total_memory` as PyTorch prints it on that
-product, the smallest that was seen: it moves by up to 0.3 % with the driver, and `nvidia-smi` shows 0.5 % more, which the driver keeps.
-Totals of that kind: H100 79.22 GiB in https://github.com/vllm-project/vllm/pull/10511, B200 178.35 GiB in
-https://github.com/pytorch/ao/pull/4002; `nvidia-smi`'s in https://github.com/modal-labs/modal-client/pull/2797. A node's own number
-(`planning.hardware.nodes`) or a custom entry counts more than this table.
+product, the smallest that was seen: it moves by up to 0.3 % with the driver, and `nvidia-smi` shows up to 2.1 % more, which the driver
+keeps. Totals of that kind: H100 79.22 GiB in https://github.com/vllm-project/vllm/pull/10511, B200 178.35 GiB in
+https://github.com/pytorch/ao/pull/4002; `nvidia-smi`'s in https://github.com/modal-labs/modal-client/pull/2797. What a machine shows
+itself can be given as a custom entry (`planning.hardware.custom`), and should be where it matters.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -238,12 +239,15 @@ def test_a_token_passes_the_stages_one_after_the_other() -> None:
 def test_arithmetic_bounds_a_large_batch() -> None:
     work = arithmetic(EIGHT, H100)
     assert work is not None
-    assert tokens_per_second(1e-9, work, 2, 1000) == pytest.approx(2 / (work.layers + work.head))
-    assert tokens_per_second(10.0, work, 2, 1000) == 100
-    assert tokens_per_second(10.0, None, 2, 1000) == 100
-    assert tokens_per_second(None, work, 2, 1) is None
-    assert first_token_seconds(work, 1, 1, 0.5) == 0.5
-    assert first_token_seconds(work, 1, 1, None) == pytest.approx(work.layers + work.attention / 2 + work.head)
+    free = math.inf
+    assert tokens_per_second(1e-9, work, 2, 1000, free) == pytest.approx(2 / (work.layers + work.head))
+    assert tokens_per_second(10.0, work, 2, 1000, free) == 100
+    assert tokens_per_second(10.0, None, 2, 1000, free) == 100
+    assert tokens_per_second(10.0, None, 2, 1000, 5.0) == 5
+    assert tokens_per_second(None, work, 2, 1, free) is None
+    assert tokens_per_second(1.0, work, 2, 0, free) is None
+    assert first_token_seconds(work, 1, 1, 0.5, free) == 0.5
+    assert first_token_seconds(work, 1, 1, None, free) == pytest.approx(work.layers + work.attention / 2 + work.head)
     assert 1 / work.layers == pytest.approx(989.5e12 / (2 * 6.979e9), rel=0.001)
     assert 1 / work.head == pytest.approx(989.5e12 / (2 * 4096 * 128_256))
     assert (load_seconds(10, 4.0), load_seconds(10, None)) == (2.5, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 from tests.harness.models import bf16, fp8, meta_fp8
@@ -142,7 +143,17 @@ def test_the_first_token_of_405b_on_eight_h100(prompt: int, seconds: float) -> N
     """FP8 linear layers and BF16 attention at 100 % of peak."""
     work = arithmetic(fp8(LLAMA_405B), CATALOGUE[H100])
     assert work is not None
-    assert first_token_seconds(work, 8, prompt, None) == pytest.approx(seconds, rel=0.04)
+    assert first_token_seconds(work, 8, prompt, None, math.inf) == pytest.approx(seconds, rel=0.04)
+
+
+def test_over_pcie_the_links_bound_the_prefill_of_a_small_model() -> None:
+    """L40S, PCIe 4.0 x16: 32 GB/s one way by 2 x 32 layers x 4096 values of 2 bytes; the arithmetic would allow 104,000."""
+    alone, four = (chosen(bf16(LLAMA_8B), "nvidia-l40s-48gb", 4, context_tokens=8192, tensor=count, pipeline=1) for count in (1, 4))
+    assert alone.prefill_tokens_per_second == pytest.approx(362e12 / (2 * 6.979e9), rel=0.001)
+    assert four.prefill_tokens_per_second == 32e9 / (2 * 32 * 4096 * 2)
+    assert four.first_token_seconds == pytest.approx(8192 / (32e9 / (2 * 32 * 4096 * 2)))
+    halves = chosen(bf16(LLAMA_8B), "nvidia-l40s-48gb", 4, context_tokens=8192, tensor=2, pipeline=2)
+    assert halves.prefill_tokens_per_second == pytest.approx(4 * 362e12 / (2 * 6.979e9), rel=0.001)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(7e9, 58.6), (45e9, 9.11), (4.3e9, 95.4)])
