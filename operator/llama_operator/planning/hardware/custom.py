@@ -64,18 +64,7 @@ def read_accelerator(raw: object, field: str = "hardware.accelerator") -> Accele
 
 def _entry(raw: Mapping[str, Any], known: Accelerator | None) -> Accelerator:
     """The entry of a value that passed every check."""
-    given: dict[str, Any] = {}
-    if "memoryGiB" in raw:
-        given["memory"] = int(raw["memoryGiB"] * GIB)
-    if "bandwidthGBps" in raw:
-        given["bandwidth"] = raw["bandwidthGBps"] * 1e9
-    if "linkGBps" in raw:
-        given["link"] = raw["linkGBps"] * 1e9
-    if "computeCapability" in raw:
-        major, minor = raw["computeCapability"].split(".")
-        given["capability"] = (int(major), int(minor))
-    if "teraflops" in raw:
-        given["flops"] = MappingProxyType({Precision(name): value * 1e12 for name, value in raw["teraflops"].items()})
+    given = {name: read(raw[key]) for key, (name, read) in _READ.items() if key in raw}
     if known is not None:
         return dataclasses.replace(known, **given)
     return Accelerator(name=raw["name"], **given)
@@ -98,3 +87,12 @@ _FITS: Mapping[str, Callable[[object], bool]] = {
     "computeCapability": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9]{1,2}\.[0-9]", value) is not None,
     "teraflops": _rates,
 }
+
+_READ: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "memoryGiB": ("memory", lambda value: int(value * GIB)),
+    "bandwidthGBps": ("bandwidth", lambda value: value * 1e9),
+    "linkGBps": ("link", lambda value: value * 1e9),
+    "computeCapability": ("capability", lambda value: tuple(map(int, value.split(".")))),
+    "teraflops": ("flops", lambda value: MappingProxyType({Precision(name): rate * 1e12 for name, rate in value.items()})),
+}
+"""How the fields of a value that passed its checks become those of an Accelerator."""
