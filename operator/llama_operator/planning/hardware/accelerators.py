@@ -99,6 +99,7 @@ CATALOGUE: Mapping[str, Accelerator] = MappingProxyType(
                 source="https://www.nvidia.com/content/dam/en-zz/Solutions/gtcs22/data-center/h100/PB-11133-001_v01.pdf",
             ),
             Accelerator(
+                # Its NVLink bridges join two GPUs; between pairs there is PCIe.
                 name="nvidia-h100-nvl-94gb",
                 memory=int(93.0 * GIB),
                 bandwidth=3.9e12,

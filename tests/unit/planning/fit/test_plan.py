@@ -218,6 +218,16 @@ def test_nothing_is_proposed_where_no_single_change_helps() -> None:
     assert plan_fit(fp8(LLAMA_405B), small, Wishes(kv_cache_dtype="fp8")).nearest == ()
 
 
+def test_what_is_asked_for_already_is_not_proposed() -> None:
+    answer = plan_fit(bf16(LLAMA_405B), NODE, Wishes(quantization="fp8", kv_cache_dtype="fp8", concurrency=6))
+    assert [each.change for each in answer.nearest] == [
+        "ask for 5 sequences at once instead of 6",
+        "ask for a context of 113,440 tokens instead of 131,072",
+        "use 2 nodes of 8",
+        "use nvidia-h100-nvl-94gb, 8 to a node",
+    ]
+
+
 def test_speeds_are_unknown_where_bandwidth_or_flops_are() -> None:
     gpu = Accelerator(name="some", memory=80 * GIB, bandwidth=1e12)
     fit = plan_fit(EIGHT, Hardware(accelerator=gpu, gpus_per_node=1), Wishes()).chosen
