@@ -1,6 +1,6 @@
-"""What to change where nothing fits: one change at a time, from the cheapest, then the two savings of memory together.
+"""What to change where nothing fits: one change at a time, from the cheapest; two together only where neither saving of memory suffices.
 
-    free parallelism ─ FP8 KV cache ─ FP8 weights ─ both ─ fewer sequences ─ shorter context ─ more nodes ─ a larger accelerator
+    free parallelism ─ FP8 KV cache ─ FP8 weights (or both) ─ fewer sequences ─ shorter context ─ more nodes ─ a larger accelerator
 
 Each is answered by the functions that answered the question, so its numbers are a plan's.
 """
@@ -35,8 +35,8 @@ class Change:
 def nearest_changes(model: ModelFacts, hardware: Hardware, wishes: Wishes) -> Iterator[Change]:
     """The changes after which it would fit. The question is valid, and nothing fits it."""
     accelerator = hardware.accelerator.name
-    savings = [(words, _best(model, hardware, changed)) for words, changed in _savings(wishes)]
-    if not any(best for _, best in savings):
+    savings = [(words, _best(model, hardware, changed)) for words, changed in _savings(hardware, wishes)]
+    if not any(best for _, best in savings) and not hardware.accelerator.is_cpu:
         both = dataclasses.replace(wishes, kv_cache_dtype="fp8", quantization="fp8")
         savings.append(("quantise the weights to FP8 and keep the KV cache in FP8", _best(model, hardware, both)))
     for words, best in (
@@ -50,12 +50,13 @@ def nearest_changes(model: ModelFacts, hardware: Hardware, wishes: Wishes) -> It
     yield from _larger(model, hardware, wishes)
 
 
-def _savings(wishes: Wishes) -> Iterator[tuple[str, Wishes]]:
+def _savings(hardware: Hardware, wishes: Wishes) -> Iterator[tuple[str, Wishes]]:
     if wishes.tensor is not None or wishes.pipeline is not None or wishes.layer_partition is not None:
         yield "leave the parallelism to the planner", dataclasses.replace(wishes, tensor=None, pipeline=None, layer_partition=None)
     if not wishes.kv_cache_dtype.startswith("fp8"):
         yield "keep the KV cache in FP8", dataclasses.replace(wishes, kv_cache_dtype="fp8")
-    if wishes.quantization is None:
+    # Whether vLLM's CPU engine quantises while loading was not verified.
+    if wishes.quantization is None and not hardware.accelerator.is_cpu:
         yield "quantise the weights to FP8", dataclasses.replace(wishes, quantization="fp8")
 
 

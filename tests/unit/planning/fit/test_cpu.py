@@ -89,3 +89,13 @@ def test_what_would_fit_a_small_pod_is_no_gpu_and_no_node() -> None:
         "ask for a context of 7,680 tokens instead of 8,192",
     ]
     assert all(each.fit.cache.requests >= 5 for each in plan.nearest)
+
+
+def test_a_cpu_is_never_asked_to_quantise() -> None:
+    """Not even where the weights are what does not fit."""
+    small = Hardware(accelerator=Accelerator(name="cpu", memory=GIB), gpus_per_node=0)
+    answer = plan_fit(bf16(SMOLLM), small, Wishes())
+    assert (answer.verdict, answer.nearest) == ("does_not_fit", ())
+    assert [(each.rule, each.reason) for each in answer.rejected] == [
+        ("memory", "weights and KV cache of all ranks need 1.25 GiB, and the pod has 1.00 GiB")
+    ]
