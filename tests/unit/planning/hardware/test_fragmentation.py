@@ -106,3 +106,9 @@ def test_after_the_moves_the_gang_has_a_place(nodes: list[list[int]], pods: int,
     assert found.moves
     moved = {each.node: sum(move.gpus for move in found.moves if move.node == each.node) for each in rooms}
     assert diagnose([room(each.node, each.free + moved[each.node]) for each in rooms], [], gang(pods, gpus)).fits
+
+
+def test_one_gpu_is_one_gpu() -> None:
+    found = diagnose([room("a", 1)], [holder("n/a", "a", 7)], gang(1, 8))
+    assert found.message == "1 GPU is free, on 1 node (a: 1); a gang needs 8 on one node: move n/a (7 on a), or wait"
+    assert (found.fits, found.nodes) == (False, ())
