@@ -8,11 +8,11 @@ from __future__ import annotations
 import statistics
 import time
 
+from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_405B
 from rich.console import Console
 from rich.table import Table
 from tests.harness.models import bf16, fp8
 
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_405B
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.document import to_json
 from llama_operator.planning.fit.plan import plan_fit

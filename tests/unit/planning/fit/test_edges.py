@@ -7,9 +7,9 @@ import math
 from typing import Any
 
 import pytest
+from llama_operator.planning.catalogue import LLAMA_1B, LLAMA_8B, LLAMA_70B, LLAMA_405B
 from tests.harness.models import bf16, fp8
 
-from llama_operator.planning.catalogue import LLAMA_1B, LLAMA_8B, LLAMA_70B, LLAMA_405B
 from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import plan_fit

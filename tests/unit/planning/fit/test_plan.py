@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from pydantic import ValidationError
 from tests.harness.models import bf16, fp8, meta_fp8
 
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from llama_operator.planning.facts import LayerWeights, ModelFacts, Precision, Quantization
 from llama_operator.planning.fit.document import SCHEMA_FILE, PlanDocument, json_schema, to_json
 from llama_operator.planning.fit.option import Rejected

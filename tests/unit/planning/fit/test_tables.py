@@ -6,9 +6,9 @@ import dataclasses
 import math
 
 import pytest
+from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from tests.harness.models import bf16, fp8, meta_fp8
 
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import FitPlan, plan_fit
