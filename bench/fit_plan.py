@@ -8,7 +8,6 @@ from __future__ import annotations
 import statistics
 import time
 
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_405B
 from rich.console import Console
 from rich.table import Table
 from tests.harness.models import bf16, fp8
@@ -18,6 +17,7 @@ from llama_operator.planning.fit.document import to_json
 from llama_operator.planning.fit.plan import plan_fit
 from llama_operator.planning.fit.wishes import Wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
+from llama_operator.planning.models.catalogue import LLAMA_8B, LLAMA_405B
 
 ROUNDS = 50
 TARGET_MS = 50.0

@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llama_operator.api.v1alpha1 import KvCacheDtype
-from llama_operator.planning.facts import Precision
+from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.fit.split import kv_heads_per_rank, split_layers
 from llama_operator.planning.hardware.accelerators import GIB
 from llama_serving.config import ModelShape
 
 BLOCK_TOKENS = 16
 CPU_BLOCK_TOKENS = 128
+COMPRESSED_TENSORS = "compressed-tensors"
 NULL_BLOCKS = 1
 """Blocks that vLLM's pool never hands out."""
 
@@ -44,6 +45,14 @@ def value_bytes(dtype: Precision, kv_cache_dtype: KvCacheDtype) -> int:
     if kv_cache_dtype == "auto":
         return dtype.bits // 8
     return 1 if kv_cache_dtype.startswith("fp8") else 2
+
+
+def model_value_bytes(model: ModelFacts, kv_cache_dtype: KvCacheDtype) -> int:
+    """The same where a checkpoint may bring a type for its cache: `auto` is that type, and compressed-tensors' overrules any other."""
+    brought = model.quantization.kv_cache if model.quantization is not None else None
+    if model.quantization is None or brought is None:
+        return value_bytes(model.dtype, kv_cache_dtype)
+    return value_bytes(brought, "auto" if model.quantization.method == COMPRESSED_TENSORS else kv_cache_dtype)
 
 
 def token_bytes(shape: ModelShape, tensor: int, value: int) -> int:

@@ -112,7 +112,7 @@ def _within_memory(question: Question, tensor: int, parts: tuple[Stage, ...], gp
     room, overhead, problem = _room(accelerator, wishes, tensor, parts)
     if problem is not None:
         return Rejected(tensor=tensor, pipeline=pipeline, rule="memory", reason=problem)
-    token = kv.token_bytes(model.shape, tensor, kv.value_bytes(model.dtype, wishes.kv_cache_dtype))
+    token = kv.token_bytes(model.shape, tensor, kv.model_value_bytes(model, wishes.kv_cache_dtype))
     block = kv.CPU_BLOCK_TOKENS if accelerator.is_cpu else kv.BLOCK_TOKENS
     blocks, kv_bytes = min((left // (token * block * part.layers), left) for left, part in zip(room, parts, strict=True))
     cache = kv.kv_cache(blocks, block, context)

@@ -7,7 +7,6 @@ import math
 from typing import Any
 
 import pytest
-from llama_operator.planning.catalogue import LLAMA_1B, LLAMA_8B, LLAMA_70B, LLAMA_405B
 from tests.harness.models import bf16, fp8
 
 from llama_operator.planning.facts import ModelFacts, Precision
@@ -18,6 +17,7 @@ from llama_operator.planning.fit.search import options, rank
 from llama_operator.planning.fit.speed import link_tokens_per_second
 from llama_operator.planning.fit.wishes import Ranking, Wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, Accelerator, Hardware
+from llama_operator.planning.models.catalogue import LLAMA_1B, LLAMA_8B, LLAMA_70B, LLAMA_405B
 
 EIGHT = bf16(LLAMA_8B)
 CPU = Hardware(accelerator=CATALOGUE["cpu"], gpus_per_node=0)
@@ -97,7 +97,7 @@ def test_a_model_quantised_while_loading_has_a_byte_for_a_weight_and_a_scale_for
     assert layer.key_value == 2 * weights * 8 + 2 * 4
     assert layer.mlp == 3 * 4096 * 14_336 + 3 * 4
     assert small.quantization is not None
-    assert dataclasses.astuple(small.quantization) == ("fp8", Precision.FP8, Precision.FP8, None, ())
+    assert dataclasses.astuple(small.quantization) == ("fp8", Precision.FP8, Precision.FP8, None, (), None)
     fit = best(EIGHT, H100, quantization="fp8", tensor=1)
     assert fit.prefill_tokens_per_second == pytest.approx(1979e12 / (2 * 6.979e9), rel=0.001)
 

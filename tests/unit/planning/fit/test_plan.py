@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from pydantic import ValidationError
 from tests.harness.models import bf16, fp8, meta_fp8
 
@@ -30,6 +29,7 @@ from llama_operator.planning.fit.speed import (
 from llama_operator.planning.fit.split import Stage, layer_sums, stages, why_not_tensor
 from llama_operator.planning.fit.wishes import Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator, Hardware
+from llama_operator.planning.models.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 
 ROOT = Path(__file__).resolve().parents[4]
 H100 = CATALOGUE["nvidia-h100-80gb"]

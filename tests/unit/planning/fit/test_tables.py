@@ -6,16 +6,16 @@ import dataclasses
 import math
 
 import pytest
-from llama_operator.planning.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
 from tests.harness.models import bf16, fp8, meta_fp8
 
-from llama_operator.planning.facts import ModelFacts
+from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import FitPlan, plan_fit
 from llama_operator.planning.fit.speed import arithmetic, first_token_seconds
 from llama_operator.planning.fit.split import layer_sums, split_layers, stages
 from llama_operator.planning.fit.wishes import Ranking, Wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Hardware
+from llama_operator.planning.models.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B, known_facts
 
 H100, H200, B200 = "nvidia-h100-80gb", "nvidia-h200-141gb", "nvidia-b200-180gb"
 LONGEST = 131_072
@@ -208,3 +208,34 @@ def test_a_price_is_per_million_tokens_of_a_full_replica() -> None:
     fit = chosen(fp8(LLAMA_405B), H100, price_per_gpu_hour=2.0)
     assert fit.tokens_per_second is not None
     assert fit.price_per_million_tokens == pytest.approx(16 / 3600 / fit.tokens_per_second * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("repo", "tokens"),
+    [("meta-llama/Llama-3.1-405B-Instruct-FP8", 191_000), ("RedHatAI/Meta-Llama-3.1-405B-Instruct-FP8-dynamic", 340_000)],
+)
+def test_the_catalogues_405b_fits_a_node_of_h100(repo: str, tokens: int) -> None:
+    model = known_facts(f"hf://{repo}")
+    assert model is not None
+    fit = chosen(model, H100)
+    assert (fit.tensor, fit.pipeline) == (8, 1)
+    assert fit.cache.tokens == pytest.approx(tokens, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("method", "brought", "asked", "halved"),
+    [
+        ("modelopt", Precision.FP8, "auto", True),
+        ("modelopt", Precision.FP8, "bfloat16", False),
+        ("compressed-tensors", Precision.FP8, "bfloat16", True),
+        ("compressed-tensors", None, "auto", False),
+        ("compressed-tensors", None, "fp8", True),
+    ],
+)
+def test_a_checkpoint_may_bring_the_type_of_its_cache(method: str, brought: Precision | None, asked: str, halved: bool) -> None:
+    """As `Quantization.kv_cache` says of vLLM."""
+    plain = fp8(LLAMA_8B)
+    method_ = dataclasses.replace(plain.quantization, method=method, kv_cache=brought)  # type: ignore[type-var]
+    fit = chosen(dataclasses.replace(plain, quantization=method_), H100, kv_cache_dtype=asked, tensor=1)
+    whole = chosen(plain, H100, kv_cache_dtype="bfloat16", tensor=1)
+    assert fit.cache.blocks // whole.cache.blocks == (2 if halved else 1)
