@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.harness.fake_api import FakeApi
 
-from llama_operator.lifecycle.free_gpus import requested
 from llama_operator.lifecycle.observed import Agent, RootCause, Serve, ServeReplica, Unknown, rfc3339, timestamp
+from llama_operator.planning.hardware.requests import requested
 from llama_operator.ports import AgentError, ServeError
 from llama_operator.rendering import names
 

@@ -32,6 +32,12 @@ class GangShape:
         return self.pods * self.gpus_per_pod
 
 
+def lay(tensor: int, pipeline: int, node: int) -> GangShape:
+    """The pods of tensor x pipeline GPUs on nodes of `node` GPUs, where a tensor-parallel group fits into a node."""
+    stages = max(count for count in range(1, pipeline + 1) if pipeline % count == 0 and (count == 1 or count * tensor <= node))
+    return GangShape(pods=pipeline // stages, gpus_per_pod=stages * tensor, stages_per_pod=stages)
+
+
 def gang_shape(spec: LlamaDeploymentSpec) -> GangShape | Problem:
     """The gang that the spec asks for, or why there is none: a tensor-parallel group must fit into a node."""
     split, node = parallelism_of(spec), spec.hardware.gpus_per_node
@@ -45,5 +51,4 @@ def gang_shape(spec: LlamaDeploymentSpec) -> GangShape | Problem:
             allowed="at most spec.hardware.gpusPerNode: tensor parallelism stays inside a node",
             remedy="Lower it and raise spec.parallelism.pipeline, which may span nodes, or correct spec.hardware.gpusPerNode.",
         )
-    stages = max(count for count in range(1, pipeline + 1) if pipeline % count == 0 and (count == 1 or count * tensor <= node))
-    return GangShape(pods=pipeline // stages, gpus_per_pod=stages * tensor, stages_per_pod=stages)
+    return lay(tensor, pipeline, node)

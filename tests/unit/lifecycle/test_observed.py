@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tests.harness.builders import NEW, NOW, pinned
 
-from llama_operator.lifecycle.free_gpus import free_gpus, requested
+from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, RootCause, rfc3339, timestamp
+from llama_operator.planning.hardware.requests import requested
 from llama_operator.rendering import names
 
 
