@@ -19,9 +19,10 @@ LONGEST_SECONDS = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test its own time, without that of the stage."""
+    """Give each cluster test its own time, without that of the stage."""
     for item in items:
-        item.add_marker(pytest.mark.timeout(LONGEST_SECONDS, func_only=True))
+        if item.get_closest_marker("cluster"):
+            item.add_marker(pytest.mark.timeout(LONGEST_SECONDS, func_only=True))
 
 
 @pytest.fixture(scope="session")
