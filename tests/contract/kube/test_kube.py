@@ -78,7 +78,7 @@ async def test_what_is_not_there_is_none_for_a_get_and_a_patch_and_nothing_for_a
         (says(200, '{"items": ['), 200, "NotJson"),
         (says(503, []), 503, ""),
     ],
-    ids=str,
+    ids=lambda value: "" if callable(value) else str(value),
 )
 async def test_every_other_answer_is_an_error_that_names_the_request(handler: Handler, status: int, reason: str) -> None:
     with pytest.raises(ApiError, match="GET /api/v1/namespaces/llm/pods") as raised:
