@@ -121,18 +121,21 @@ def _widths(sizes: Sequence[int], width: int) -> list[int]:
 
 def _splits(question: Question, fits: Sequence[Fit], *, wide: bool) -> Group:
     wishes, table = question.wishes, _table()
+    cpu = question.hardware.accelerator.is_cpu
+    each = "rank" if cpu else "GPU"
+    timed = any(fit.step_floor_seconds is not None or fit.first_token_seconds is not None for fit in fits)
     columns: list[tuple[str, Callable[[Fit], str], bool]] = [
         ("tensor x\npipeline", lambda fit: f"{fit.tensor} x {fit.pipeline}", True),
-        ("GPUs", lambda fit: str(fit.gpus), not question.hardware.accelerator.is_cpu),
+        ("GPUs", lambda fit: str(fit.gpus), not cpu),
         ("nodes", lambda fit: str(fit.nodes), any(fit.nodes > 1 for fit in fits)),
         ("replicas\na node", lambda fit: _or_dash(fit.replicas_per_node, "{}"), any((fit.replicas_per_node or 1) > 1 for fit in fits)),
-        ("weights\nGiB/GPU", lambda fit: gib(fit.weight_bytes), wide),
-        ("KV room\nGiB/GPU", lambda fit: gib(fit.kv_bytes), wide),
+        (f"weights\nGiB/{each}", lambda fit: gib(fit.weight_bytes), wide),
+        (f"KV room\nGiB/{each}", lambda fit: gib(fit.kv_bytes), wide),
         ("KV cache\ntokens", lambda fit: f"{fit.cache.tokens:,}", True),
         ("sequences\nat once", lambda fit: f"{fit.cache.requests:,}", True),
-        ("a token\nms", lambda fit: _or_dash(fit.step_floor_seconds, "{:.1f}", 1e3), True),
-        ("first token\ns", lambda fit: _or_dash(fit.first_token_seconds, "{:.2f}"), wide),
-        ("tokens/s", lambda fit: _or_dash(fit.tokens_per_second, "{:,.0f}"), True),
+        ("a token\nms", lambda fit: _or_dash(fit.step_floor_seconds, "{:.1f}", 1e3), timed),
+        ("first token\ns", lambda fit: _or_dash(fit.first_token_seconds, "{:.2f}"), wide and timed),
+        ("tokens/s", lambda fit: _or_dash(fit.tokens_per_second, "{:,.0f}"), timed),
         ("load\ns", lambda fit: _or_dash(fit.load_seconds, "{:,.0f}"), wishes.read_bytes_per_second is not None),
         ("price of\n1M tokens", lambda fit: _or_dash(fit.price_per_million_tokens, "{:,.2f}"), wishes.price_per_gpu_hour is not None),
     ]
@@ -141,7 +144,7 @@ def _splits(question: Question, fits: Sequence[Fit], *, wide: bool) -> Group:
         table.add_column(title, justify="right", no_wrap=True)
     for index, fit in enumerate(fits[:ROWS]):
         table.add_row(*(show(fit) for _, show, _ in wanted), style="bold green" if index == 0 else None)
-    return _section("Splits that fit, best first", table, len(fits) - ROWS, FOOTNOTE)
+    return _section("Splits that fit, best first", table, len(fits) - ROWS, FOOTNOTE if timed else "")
 
 
 def _or_dash(value: float | None, form: str, factor: float = 1) -> str:

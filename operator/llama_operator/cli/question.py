@@ -77,8 +77,8 @@ def ask(arguments: argparse.Namespace, spec: LlamaDeploymentSpec | None) -> Ques
     if quantization is not None:
         changes["quantization"] = quantization
     wishes = dataclasses.replace(wishes, kv_cache_dtype=dtype, ranking=ranking, **changes)
-    if "nodes" not in given and wishes.pipeline is not None:
-        wishes = dataclasses.replace(wishes, nodes=LARGEST_SPLIT)  # what is given says how many it needs
+    if "nodes" not in given and "pipeline" in given and 1 <= given["pipeline"] <= LARGEST_SPLIT:
+        wishes = dataclasses.replace(wishes, nodes=given["pipeline"])
     problems = check_wishes(model, hardware, wishes)
     if problems:
         raise BadInput(_named(problem, arguments, spec).message for problem in problems)
@@ -96,7 +96,7 @@ def of_spec(spec: LlamaDeploymentSpec, model: ModelFacts, split: Parallelism | N
         kv_cache_dtype=spec.context.kv_cache_dtype,
         tensor=tensor,
         pipeline=pipeline,
-        nodes=1 if pipeline is None else LARGEST_SPLIT,
+        nodes=pipeline or 1,  # a stage lies inside a node, so that so many are enough for any split that is given
         # Of a checkpoint that is FP8 already, the argument repeats what it is.
         quantization="fp8" if args.get("quantization") == "fp8" and method != "fp8" else None,
     )

@@ -122,7 +122,8 @@ def _does_not_fit(plan: FitPlan) -> str:
     nearest = plan.nearest[0] if plan.nearest else None
     if nearest is None:
         return f"{why}. No single change makes it fit."
-    return f"{why}. Nearest: {nearest.change} (tensor {nearest.fit.tensor} x pipeline {nearest.fit.pipeline})."
+    split = f"{{tensor: {nearest.fit.tensor}, pipeline: {nearest.fit.pipeline}}}"
+    return f"{why}. Nearest: {nearest.change}; then spec.parallelism {split} fits."
 
 
 def _sum(files: int, counts: Counter[Kind]) -> str:
@@ -130,4 +131,4 @@ def _sum(files: int, counts: Counter[Kind]) -> str:
         return f"{count} {one if count == 1 else many}"
 
     parts = [some(files, "file", "files"), some(counts["error"], "problem", "problems"), some(counts["warning"], "warning", "warnings")]
-    return ", ".join([*parts, f"{counts['fits']} fit", f"{counts['does not fit']} do not fit"])
+    return f"{', '.join(parts)}; fits: {counts['fits']}, does not fit: {counts['does not fit']}"
