@@ -10,7 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llama_operator.api.v1alpha1 import KvCacheDtype
 from llama_operator.cli.question import Question
+from llama_operator.planning.facts import ModelFacts
+from llama_operator.planning.fit.kv import COMPRESSED_TENSORS
 from llama_operator.planning.fit.nearest import Change
 from llama_operator.planning.fit.option import Fit, Rejected, context_of
 from llama_operator.planning.fit.plan import FitPlan
@@ -70,10 +73,18 @@ def _facts(question: Question) -> Padding:
         f"{model.shape.layers} layers, {gib(model.checkpoint_bytes)} GiB of weights ({stored}), {KNOWN_FROM[model.known_from]}",
     )
     sequences = "1 sequence" if wishes.concurrency == 1 else f"{wishes.concurrency:,} sequences at once, each"
-    cache = "a KV cache in the model's type" if wishes.kv_cache_dtype == "auto" else f"a KV cache in {wishes.kv_cache_dtype}"
+    cache = f"a KV cache in {_cache_type(model, wishes.kv_cache_dtype)}"
     cache += f", weights quantised to {wishes.quantization}" if wishes.quantization else ""
     grid.add_row("wished", f"{sequences} of {context_of(model, wishes):,} tokens, {cache}")
     return Padding(grid, (0, 0, 0, 2))
+
+
+def _cache_type(model: ModelFacts, wished: KvCacheDtype) -> str:
+    """What the KV cache will be in, as `kv.model_value_bytes` counts it."""
+    brought = model.quantization.kv_cache if model.quantization is not None else None
+    if model.quantization is not None and brought is not None and (wished == "auto" or model.quantization.method == COMPRESSED_TENSORS):
+        return f"{brought}, which the checkpoint brings"
+    return "the model's type" if wished == "auto" else wished
 
 
 def split_of(fit: Fit) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.harness.checkpoints import CONFIG, file_of, tensors_of
+from tests.harness.checkpoints import CONFIG, QUANTISED, file_of, tensors_of
 from tests.harness.command import compare, run
 from tests.harness.hub import FakeHub, Repo
 
@@ -217,6 +217,13 @@ def test_a_model_of_ones_own_is_known_from_its_headers_or_its_config_alone(folde
     config = run("plan", "--model-path", str(folder / "config.json"), "--accelerator", H100)
     assert "computed from its config.json" in config.out
     assert config.out.splitlines()[0] == headers.out.splitlines()[0] == "ours on nvidia-h100-80gb, 8 to a node: fits"
+
+
+def test_the_type_of_the_kv_cache_is_the_one_that_is_counted(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"quantization_config": QUANTISED["compressed fp8 with a KV cache"]}))
+    for wished in ("auto", "bfloat16"):
+        answer = run("plan", "--model-path", str(folder / "config.json"), "--accelerator", H100, "--kv-cache-dtype", wished)
+        assert "a KV cache in fp8, which the checkpoint brings" in answer.out
 
 
 def test_a_config_that_is_none_is_said(folder: Path) -> None:
