@@ -25,9 +25,9 @@ class Answer:
     err: str
 
 
-def run(*argv: str, stdin: bytes = b"") -> Answer:
-    """One command. Writes as a UTF-8 pipe does, so that what no encoding can say would raise."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+def run(*argv: str, stdin: bytes = b"", encoding: str = "utf-8") -> Answer:
+    """One command. Writes as a pipe of that encoding does, so that what it cannot say would raise."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
     with redirect_stdout(out), redirect_stderr(err), _standard_input(stdin), patch.dict(os.environ):
         for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
             os.environ.pop(name, None)

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         from llama_operator.cli.plan_table import plan_tables  # needs rich
 
-        write_tables(console, plan_tables(question, plan, console.width))
+        write_tables(console, plan_tables(question, plan, console.width, ascii_only=console.options.ascii_only))
     return FITS if plan.verdict == "fits" else DOES_NOT_FIT
 
 

@@ -35,15 +35,16 @@ FOOTNOTE = (
     "A token, first token, sequences: at the wished context; tokens/s: with a full cache.\n"
     "Least times and highest rates that the data sheet's bandwidth and arithmetic allow: no engine reaches them."
 )
-PARTS = (("weights", "█", "blue"), ("overhead", "▓", "magenta"), ("KV room", "▒", "green"), ("free", "░", "bright_black"))
+PARTS = (("weights", "█#", "blue"), ("overhead", "▓+", "magenta"), ("KV room", "▒=", "green"), ("free", "░.", "bright_black"))
+"""What a bar shows: name, mark with the one for ASCII, and colour."""
 
 
-def plan_tables(question: Question, plan: FitPlan, width: int) -> Iterator[RenderableType]:
-    """All of it, from the verdict to the details, for so many columns."""
+def plan_tables(question: Question, plan: FitPlan, width: int, *, ascii_only: bool = False) -> Iterator[RenderableType]:
+    """All of it, from the verdict to the details, for so many columns; `ascii_only`: where nothing else can be shown."""
     words, style = VERDICTS[plan.verdict]
     yield Group(Text.assemble((f"{plan.model} on {_machine(question)}: ", "bold"), (words, style)), _facts(question))
     if plan.chosen is not None:
-        yield _chosen(question, plan.chosen, width)
+        yield _chosen(question, plan.chosen, width, ascii_only=ascii_only)
         yield _splits(question, [plan.chosen, *plan.alternatives], wide=width >= WIDE)
     if plan.verdict == "does_not_fit":
         yield _nearest(plan.nearest)
@@ -96,16 +97,16 @@ def split_of(fit: Fit) -> str:
     return f"{words}, {gpus} on {fit.nodes} node{'s' if fit.nodes > 1 else ''}"
 
 
-def _chosen(question: Question, fit: Fit, width: int) -> Group:
+def _chosen(question: Question, fit: Fit, width: int, *, ascii_only: bool) -> Group:
     parts: list[RenderableType] = [Text.assemble(("Chosen: ", "bold"), (split_of(fit), "bold green"))]
-    bar = memory_bar(question, fit, max(20, min(BAR, width - 36)))
+    bar = memory_bar(question, fit, max(20, min(BAR, width - 36)), ascii_only=ascii_only)
     if bar is not None:
         parts.append(Padding(bar, (0, 0, 0, 2)))
     parts += [Padding(Text(f"note: {note}", style="yellow"), (0, 0, 0, 2)) for note in fit.notes]
     return Group(*parts)
 
 
-def memory_bar(question: Question, fit: Fit, characters: int) -> Text | None:
+def memory_bar(question: Question, fit: Fit, characters: int, *, ascii_only: bool) -> Text | None:
     """The memory of the GPU with the most weights as a bar, and its numbers; None where the memory is not a GPU's."""
     accelerator, wishes = question.hardware.accelerator, question.wishes
     if accelerator.is_cpu or accelerator.memory is None:
@@ -114,10 +115,11 @@ def memory_bar(question: Question, fit: Fit, characters: int) -> Text | None:
     room = budget - fit.weight_bytes - fit.overhead_bytes
     sizes = (fit.weight_bytes, fit.overhead_bytes, room, accelerator.memory - budget)
     text, legend = Text("memory of each GPU  "), Text(" " * 20)
-    for (name, mark, style), size, width in zip(PARTS, sizes, _widths(sizes, characters), strict=True):
+    for (name, marks, style), size, width in zip(PARTS, sizes, _widths(sizes, characters), strict=True):
+        mark = marks[ascii_only]
         text.append(mark * width, style=style)
         legend.append(mark, style=style)
-        legend.append(f" {name} {gib(size)}   ")
+        legend.append(f" {name} {gib(size)}  ")
     text.append(f"  {gib(accelerator.memory)} GiB\n")
     return text.append_text(legend)
 

@@ -50,6 +50,13 @@ def test_json_and_yaml_are_the_planners_document(name: str) -> None:
     assert PlanDocument.model_validate(document, by_alias=True, by_name=False).verdict == ("fits" if status == 0 else "does_not_fit")
 
 
+def test_where_only_ascii_can_be_shown_nothing_else_is() -> None:
+    answer = run(*LARGE, encoding="ascii")
+    assert answer.status == 0
+    assert "\\u" not in answer.out
+    assert "# weights 56.7  + overhead 3.0  = KV room 11.5  . free 7.9" in answer.out
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nothing asked": (("plan",), ("--accelerator: nothing is given", "--model: nothing is given")),
     "no such model": (
