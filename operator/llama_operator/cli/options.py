@@ -1,0 +1,121 @@
+"""The command line as a table. Imports nothing but argparse and the standard library: `--help` must not wait for a library.
+
+Values stay texts here, and every one of them is looked at by the command, which then tells all problems at once. argparse itself only
+knows which options there are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import NoReturn
+
+PROGRAM = "kubectl llama"
+
+FITS, PROBLEMS, DOES_NOT_FIT = 0, 1, 2
+"""Exit statuses."""
+
+OUTPUTS = ("table", "json", "yaml")
+
+
+class UsageError(Exception):
+    """A command line that argparse cannot read; the text is one line, or several, each with its remedy."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that raises UsageError, where argparse's own would end the process with the status that here means `does not fit`."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError. argparse calls it for whatever it cannot read."""
+        raise UsageError(f"{self.prog}: {message}. See {self.prog} --help.")
+
+
+def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line. Raises UsageError; raises SystemExit(0) after `--help` and `--version`, as argparse does."""
+    parser, commands = _parser()
+    found, rest = parser.parse_known_args(argv)
+    if not rest:
+        return found
+    command = commands.get(found.command, parser)
+    known = [option for action in command._actions for option in action.option_strings]  # noqa: SLF001 -- argparse has no other list
+    lines = []
+    for given in rest:
+        near = difflib.get_close_matches(given.partition("=")[0][:200], known, n=1)
+        remedy = f"Did you mean {near[0]}?" if near else f"See {command.prog} --help."
+        lines.append(f'{command.prog}: "{given}" is given; allowed is {" ".join(known)}. {remedy}')
+    raise UsageError("\n".join(lines))
+
+
+def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog=PROGRAM,
+        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known.",
+        epilog=f"exit status: {FITS} it fits, or all is well; {PROBLEMS} what was given is wrong; {DOES_NOT_FIT} it does not fit",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="show the version and end")
+    made = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    commands: dict[str, _Parser] = {}
+    for name, add in (("plan", _plan), ("validate", _validate), ("catalog", _catalog)):
+        about = _ABOUT[name]
+        commands[name] = made.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
+        add(commands[name])
+    return parser, commands
+
+
+_ABOUT = {
+    "plan": "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit",
+    "validate": "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits",
+    "catalog": "list the models and accelerators that are known by name",
+}
+
+
+def _plan(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what is asked", "a file, or options; an option counts more than the file")
+    what.add_argument("-f", "--file", metavar="FILE", help="a LlamaDeployment in YAML or JSON; - for the standard input")
+    what.add_argument("--name", metavar="NAME", help="which one, where the file holds several LlamaDeployments")
+    _options(
+        what,
+        ("--model", "REPO", "a model of the catalogue, as in meta-llama/Llama-3.1-8B; with -f, what its source stands for"),
+        ("--model-path", "PATH", "a folder with the model's files, or a config.json alone"),
+        ("--accelerator", "NAME", "kind of GPU, as in nvidia-h100-80gb, or cpu; see catalog accelerators"),
+        ("--memory-gib", "GIB", "memory of one GPU, where the catalogue does not know it or you know better"),
+        ("--bandwidth-gbps", "GB/S", "memory bandwidth of one GPU, likewise"),
+        ("--gpus-per-node", "N", "GPUs that a node offers to a pod (8)"),
+        ("--nodes", "N", "nodes that one replica may span (1; with a given pipeline as many as it needs)"),
+    )
+    what.add_argument("--read-hub", action="store_true", help="ask the Hugging Face hub for a model that the catalogue does not know")
+    wishes = parser.add_argument_group("what it must do")
+    _options(
+        wishes,
+        ("--context", "TOKENS", "longest sequence, prompt and answer (the model's own)"),
+        ("--concurrency", "N", "sequences of that length at once (1)"),
+        ("--kv-cache-dtype", "TYPE", "auto, float16, bfloat16, fp8, fp8_e4m3 or fp8_e5m2 (auto)"),
+        ("--quantization", "METHOD", "fp8: quantise the weights while they load (as the checkpoint is)"),
+        ("--utilisation|--utilization", "SHARE", "of a GPU's memory that the engine takes, vLLM's gpu_memory_utilization (0.9)"),
+        ("--overhead-gib", "GIB", "of each GPU for all but weights and KV cache (3)"),
+        ("--tensor", "N", "tensor parallelism (the planner chooses)"),
+        ("--pipeline", "N", "pipeline parallelism (the planner chooses)"),
+        ("--rank", "BY", "what is best: gpus, latency or throughput (gpus)"),
+        ("--gpu-hour-price", "PRICE", "of one GPU for an hour, in any currency: adds the price of a million tokens"),
+        ("--read-rate", "GB/S", "at which a node reads weights: adds the time to load"),
+    )
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
+
+
+def _validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f", "--file", metavar="FILE", action="append", help="a file in YAML or JSON; - for the standard input; again for more"
+    )
+    parser.add_argument("files", metavar="FILE", nargs="*", help="more files")
+
+
+def _catalog(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="models|accelerators", help="what to list")
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
+
+
+def _options(group: argparse._ArgumentGroup, *rows: tuple[str, str, str]) -> None:
+    for name, metavar, about in rows:
+        group.add_argument(*name.split("|"), metavar=metavar, help=about)
