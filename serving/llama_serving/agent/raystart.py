@@ -16,6 +16,10 @@ METRICS_REPORT_MILLISECONDS = 2000
 # 405B in BF16 from a slow volume takes most of an hour; the engine must not be given up before.
 ENGINE_START_SECONDS = 4 * 3600
 
+# How long HAProxy waits for the pod's router to name a replica. Ray's 5 s end in a 503 where a lost head or a busy machine holds the
+# router up for a moment; a router that is gone refuses the connection at once, whatever this says.
+ROUTER_ANSWER_SECONDS = 30
+
 # Object store: nothing large passes through it here (streams go over HTTP, weights come from files), and Ray's default of 30 % of
 # memory would be reserved in /dev/shm, which NCCL and vLLM's own queues need. 100 MB is above Ray's minimum of 75 MiB.
 OBJECT_STORE_BYTES = 100_000_000
@@ -96,6 +100,7 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
             "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(LONGEST_STREAM_SECONDS),
             "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": str(LONGEST_STREAM_SECONDS),
             # Every proxy learns of a change within a second; Ray's own 30 s only holds a gang that could be gone.
+            "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S": str(ROUTER_ANSWER_SECONDS),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         }
     if settings.role == "head" and store:

@@ -73,6 +73,7 @@ def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None
                 "RAY_SERVE_THROUGHPUT_OPTIMIZED",
                 "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S",
                 "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S",
+                "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S",
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
             ],
         ),
