@@ -1,8 +1,8 @@
 """Knative's KPA at its defaults.
 
 Every 2 s: ceil(average / target) over a stable window of 60 s and a panic window of 6 s, each within [floor(ready / 2), ready * 1000].
-Panic when the panic window asks for at least twice the ready pods; while it lasts, and until 60 s after it was last so, the number only grows.
-The target is 70 % of what a pod is said to take.
+Panic when the panic window asks for at least twice the ready pods; while it lasts, and until 60 s after it was last so, the number only
+grows. The target is 70 % of what a pod is said to take.
 Sources: https://github.com/knative/serving/blob/main/pkg/autoscaler/scaling/autoscaler.go (Scale) and
 https://github.com/knative/serving/blob/main/config/core/configmaps/autoscaler.yaml.
 
