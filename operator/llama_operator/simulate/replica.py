@@ -1,0 +1,150 @@
+"""One replica as a fluid: between two events every rate is constant, so nothing is stepped token by token.
+
+    waiting    FIFO; the head enters the batch when a slot and KV room are free
+    prefill    one prompt after the other, in order of entry, at the rate that the batch leaves
+    decode     all sequences at one common rate: a clock counts tokens per sequence since the batch began, a heap holds at which reading
+               each of them has its last
+
+A replica that drains takes nothing new, serves what it has, and is gone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from enum import Enum
+
+from llama_operator.simulate.service import Request, Service
+
+NEVER = float("inf")
+
+
+class State(Enum):
+    """Where a replica is in its life. It costs from being ordered until it is gone."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+class Job:
+    """A request inside."""
+
+    __slots__ = ("arrival", "index", "output", "prompt")
+
+    def __init__(self, index: int, request: Request) -> None:
+        self.index = index
+        self.arrival, self.prompt, self.output = request
+
+
+class Replica:
+    """`ordered` and all other times in seconds of the simulation. `advance` before anything is changed; `changed` after it."""
+
+    __slots__ = (
+        "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_service", "_time", "_token_rate", "_waiting",
+        "busy", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "version",
+    )  # fmt: skip
+
+    def __init__(self, name: str, service: Service, ordered: float) -> None:
+        self.name = name
+        self.ordered = ordered
+        self.ready_at = NEVER
+        self.gone_at = NEVER
+        self.state = State.LOADING
+        self.version = 0
+        self.in_hand = 0
+        self.busy = self.generated = self.prompted = 0.0
+        self._service = service
+        self._waiting: deque[Job] = deque()
+        self._prefilling: deque[Job] = deque()
+        self._decoding: list[tuple[float, int, Job]] = []
+        self._kv = 0.0
+        self._left = self._clock = self._time = 0.0
+        self._prompt_rate = self._token_rate = 0.0
+
+    @property
+    def running(self) -> int:
+        """Sequences in the batch, those in prefill included."""
+        return len(self._prefilling) + len(self._decoding)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the replica's own queue."""
+        return len(self._waiting)
+
+    @property
+    def kv_used(self) -> float:
+        """Tokens reserved in the KV cache."""
+        return self._kv
+
+    def advance(self, now: float) -> None:
+        """Let the time since the last event pass."""
+        passed = now - self._time
+        self._time = now
+        if passed <= 0 or not (self._prefilling or self._decoding):
+            return
+        self.busy += passed
+        if self._prefilling:
+            done = min(self._prompt_rate * passed, self._left)
+            self._left -= done
+            self.prompted += done
+        if self._decoding:
+            tokens = self._token_rate * passed
+            self._clock += tokens
+            self.generated += tokens * len(self._decoding)
+
+    def take(self, job: Job) -> None:
+        """A request comes in, behind all others."""
+        self.in_hand += 1
+        self._waiting.append(job)
+        self._admit()
+
+    def due(self) -> tuple[float, bool]:
+        """When the next thing happens if nothing else does before, and whether it is the end of a prefill."""
+        prefill = self._time + self._left / self._prompt_rate if self._prefilling else NEVER
+        decode = self._time + max(self._decoding[0][0] - self._clock, 0.0) / self._token_rate if self._decoding else NEVER
+        return (prefill, True) if prefill <= decode else (decode, False)
+
+    def happen(self, prefilled: bool) -> tuple[Job | None, list[Job]]:
+        """What was due: the job that has its first token now, and those that have their last."""
+        first: Job | None = None
+        ended: list[Job] = []
+        if prefilled:
+            first = self._prefilling.popleft()
+            self.prompted += self._left
+            self._left = self._prefilling[0].prompt if self._prefilling else 0.0
+            self.generated += min(first.output, 1.0)
+            if first.output > 1:
+                heapq.heappush(self._decoding, (self._clock + first.output - 1, first.index, first))
+            else:
+                ended.append(first)
+        else:
+            self._clock = max(self._clock, self._decoding[0][0])
+            while self._decoding and self._decoding[0][0] <= self._clock:
+                ended.append(heapq.heappop(self._decoding)[2])
+        if not self._decoding:
+            self._clock = 0.0
+        for job in ended:
+            self.in_hand -= 1
+            self._kv -= job.prompt + job.output
+        self._admit()
+        return first, ended
+
+    def changed(self) -> None:
+        """The batch is another one: new rates, and what was due before is void."""
+        self.version += 1
+        self._prompt_rate, self._token_rate = self._service.rates(len(self._decoding), bool(self._prefilling))
+
+    def _admit(self) -> None:
+        service = self._service
+        while self._waiting and len(self._prefilling) + len(self._decoding) < service.slots:
+            job = self._waiting[0]
+            need = job.prompt + job.output
+            if self.running and self._kv + need > service.kv:
+                return
+            self._waiting.popleft()
+            self._kv += need
+            if not self._prefilling:
+                self._left = job.prompt
+            self._prefilling.append(job)

@@ -1,0 +1,130 @@
+"""The peers' arithmetic, as their sources have it, and all of them in one run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from llama_operator.scaling.policy import Policy
+from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
+from llama_operator.simulate.generate import CONVERSATION, poisson
+from llama_operator.simulate.policies import aibrix, clairvoyant, hpa, keda, knative, ray_serve
+from llama_operator.simulate.policies.ours import Ours
+from llama_operator.simulate.policies.static import Static
+from llama_operator.simulate.report import report
+from llama_operator.simulate.service import Request, Service, check_service
+from llama_operator.simulate.view import Scaler, View
+
+VIEW = View(now=1000.0, scrapes=[], wanted=4, ready=(), loading=0, draining=(), minimum=1, maximum=99)
+
+
+@pytest.mark.parametrize(
+    ("total", "seen", "unseen", "wanted", "want"),
+    [
+        (40, 4, 0, 4, 4), (43, 4, 0, 4, 4), (45, 4, 0, 4, 5), (37, 4, 0, 4, 4), (20, 4, 0, 4, 2), (0, 4, 0, 4, 0),
+        (80, 2, 2, 4, 8), (42, 2, 2, 4, 4), (30, 2, 2, 4, 4), (10, 2, 2, 4, 1),
+    ],
+)  # fmt: skip
+def test_hpa(total: float, seen: int, unseen: int, wanted: int, want: int) -> None:
+    assert hpa.recommend(total, seen, unseen, wanted, 10) == want
+
+
+@pytest.mark.parametrize(
+    ("recommended", "past", "want"),
+    [(99, (), 8), (6, (), 6), (1, (), 4), (1, ((800.0, 3),), 3), (1, ((699.0, 3), (800.0, 1)), 1)],
+)
+def test_hpa_steps_up_by_limits_and_down_by_its_window(recommended: int, past: tuple[tuple[float, int], ...], want: int) -> None:
+    assert hpa.behave(recommended, VIEW, past).replicas == want
+
+
+@pytest.mark.parametrize(("total", "wanted", "want"), [(43, 4, 4), (45, 4, 5), (35, 4, 4), (30, 4, 3), (0, 4, 0), (500, 1, 50)])
+def test_keda(total: float, wanted: int, want: int) -> None:
+    assert keda.recommend(total, wanted, 10) == want
+
+
+@pytest.mark.parametrize(
+    ("stable", "panicked", "ready", "panic", "want"),
+    [
+        (35, 35, 4, knative.Panic(), (4, knative.Panic())),
+        (10, 10, 4, knative.Panic(), (2, knative.Panic())),
+        (40, 80, 4, knative.Panic(), (8, knative.Panic(100.0, 8))),
+        (40, 20, 4, knative.Panic(90.0, 8), (8, knative.Panic(90.0, 8))),
+        (40, 20, 4, knative.Panic(30.0, 8), (4, knative.Panic())),
+        (5, 5, 0, knative.Panic(), (1, knative.Panic())),
+    ],
+)
+def test_knative(stable: float, panicked: float, ready: int, panic: knative.Panic, want: tuple[int, knative.Panic]) -> None:
+    assert knative.scale(stable, panicked, ready, 10, panic, 100.0) == want
+
+
+@pytest.mark.parametrize(
+    ("desired", "wanted", "counter", "want"),
+    [
+        (5, 4, 0, (4, 1)),
+        (5, 4, 30, (5, 0)),
+        (5, 4, -90, (4, 1)),
+        (4, 4, 20, (4, 0)),
+        (2, 4, -599, (4, -600)),
+        (0, 4, -600, (1, 0)),
+        (0, 1, -600, (0, 0)),
+    ],
+)
+def test_ray_serve(desired: int, wanted: int, counter: int, want: tuple[int, int]) -> None:
+    assert ray_serve.delay(desired, wanted, counter) == want
+
+
+@pytest.mark.parametrize(("average", "replicas", "want"), [(11, 4, 4), (12, 4, 5), (90, 2, 4), (9, 4, 4), (8, 4, 4), (1, 8, 4), (6, 4, 3)])
+def test_aibrix(average: float, replicas: int, want: int) -> None:
+    assert aibrix.recommend(average, replicas, 10) == want
+
+
+@pytest.mark.parametrize(
+    ("needs", "shortest", "want"),
+    [([], 2, []), ([2, 0, 0, 1, 2], 1, [2, 0, 0, 1, 2]), ([2, 0, 0, 1, 2], 2, [2, 1, 1, 1, 2]), ([2, 0, 0, 1, 2], 3, [2, 2, 2, 2, 2])],
+)
+def test_the_clairvoyant_fills_short_gaps(needs: list[int], shortest: int, want: list[int]) -> None:
+    assert clairvoyant.fill(needs, shortest) == want
+
+
+def all_runs(requests: list[Request], setup: Setup) -> list[Outcome]:
+    mine = Ours(policy=Policy(min_replicas=1, max_replicas=1, in_flight_per_replica=32))
+    peers = (hpa.Hpa(target=32), keda.Keda(target=32), knative.Knative(target=32), ray_serve.RayServe(target=32), aibrix.Aibrix(target=32))
+    known = clairvoyant.schedules(requests, setup.service, setup.load.seconds, (0.8,))
+    scalers: list[Scaler] = [mine, *peers, Static(replicas=3), *known]
+    return [simulate(requests, scaler, setup) for scaler in scalers]
+
+
+def test_all_policies_run_on_the_same_traffic_and_are_told_side_by_side() -> None:
+    requests = list(poisson(CONVERSATION, 900, seed=1))
+    outcomes = all_runs(requests, Setup(service=Service(), load=LoadTime(seconds=60, spread=0.2), initial=3, maximum=12))
+    told = json.loads(json.dumps(report(outcomes, 6.0), allow_nan=False))
+    assert told["schemaVersion"] == 1
+    assert [run["policy"] for run in told["runs"]] == ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "static:3", "clairvoyant"]
+    assert all((run["unserved"], run["requests"]) == (0, len(requests)) for run in told["runs"])
+    assert told["runs"][-1]["attainmentVsClairvoyant"] == told["runs"][-1]["replicaSecondsVsClairvoyant"] == 1
+    assert told["runs"][-1]["attainment"] > 0.98
+
+
+def test_without_requests_every_number_that_does_not_exist_is_null() -> None:
+    (told,) = report([Outcome(policy="ours")], 6.0)["runs"]
+    assert [key for key, value in told.items() if value is None] == [
+        "attainment",
+        "meanReplicas",
+        "attainmentVsClairvoyant",
+        "replicaSecondsVsClairvoyant",
+    ]
+    assert set(told["ttft"].values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("service", "names"),
+    [
+        (Service(), []),
+        (Service(slots=0, prefill=float("nan")), ["prefill", "slots"]),
+        (Service(itl=0), ["itl"]),
+        (Service(kv=0, chunk=-1), ["kv", "chunk"]),
+    ],
+)
+def test_a_service_that_is_none_is_refused(service: Service, names: list[str]) -> None:
+    assert [problem.field for problem in check_service(service)] == [f"--service {name}" for name in names]
