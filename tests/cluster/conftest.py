@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from kubernetes.client import ApiClient
+from kubernetes.config import new_client_from_config
 
 from localcluster.errors import MissingTool
 from playground.client import Client
@@ -58,6 +60,17 @@ def namespace(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Namespac
 def client(stage: Stage, namespace: Namespace) -> Client:
     """A client pod in the module's namespace."""
     return stage.client(namespace)
+
+
+@pytest.fixture(scope="module")
+def api(request: pytest.FixtureRequest) -> Iterator[ApiClient]:
+    """A client of the cluster. One that is named needs nothing but its API server here, no operator and no node."""
+    path, context = os.environ.get("LLAMA_KUBECONFIG"), os.environ.get("LLAMA_CONTEXT")
+    if not path:
+        cluster = request.getfixturevalue("stage").cluster
+        path, context = str(cluster.kubeconfig), cluster.context
+    with new_client_from_config(config_file=path, context=context) as made:
+        yield made
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes import client, config
+from kubernetes import client
 from tests.harness import crd_history, samples
 from tests.harness.crd_history import Earlier
 
@@ -28,17 +27,6 @@ GROUP = f"upgrade-{uuid.uuid4().hex[:8]}.llama-operator.dev"
 EARLIER = crd_history.earlier()
 FINALIZER = f"{GROUP}/test"
 SECONDS = 30
-
-
-@pytest.fixture(scope="module")
-def api(request: pytest.FixtureRequest) -> Iterator[client.ApiClient]:
-    """A client of the cluster. One that is named needs nothing but its API server here, no operator and no node."""
-    path, context = os.environ.get("LLAMA_KUBECONFIG"), os.environ.get("LLAMA_CONTEXT")
-    if not path:
-        cluster = request.getfixturevalue("stage").cluster
-        path, context = str(cluster.kubeconfig), cluster.context
-    with config.new_client_from_config(config_file=path, context=context) as made:
-        yield made
 
 
 @pytest.fixture(scope="module", params=EARLIER, ids=lambda version: version.name)

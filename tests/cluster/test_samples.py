@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kubernetes import client, config
+from kubernetes import client
 from tests.harness import samples
 
 from llama_operator.api.schema import custom_resource_definition
@@ -37,17 +36,6 @@ pytestmark = pytest.mark.cluster
 
 GROUP = f"samples-{uuid.uuid4().hex[:8]}.llama-operator.dev"
 VALID, INVALID = samples.valid(), samples.invalid()
-
-
-@pytest.fixture(scope="module")
-def api(request: pytest.FixtureRequest) -> Iterator[client.ApiClient]:
-    """A client of the cluster. One that is named needs nothing but its API server here, no operator and no node."""
-    path, context = os.environ.get("LLAMA_KUBECONFIG"), os.environ.get("LLAMA_CONTEXT")
-    if not path:
-        cluster = request.getfixturevalue("stage").cluster
-        path, context = str(cluster.kubeconfig), cluster.context
-    with config.new_client_from_config(config_file=path, context=context) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -92,3 +92,10 @@ class Scaler(Protocol):
 def replica_window(view: View, seconds: float) -> list[Scrape]:
     """The scrapes of the last `seconds`, this moment included."""
     return [scrape for scrape in view.scrapes if scrape.time > view.now - seconds]
+
+
+def in_flight_of_ready(view: View) -> list[int]:
+    """Requests in each ready replica that the newest scrape has; empty without a scrape."""
+    names = {replica.name for replica in view.ready}
+    samples = view.scrapes[-1].samples if view.scrapes else ()
+    return [sample.running + sample.waiting for sample in samples if sample.replica in names]

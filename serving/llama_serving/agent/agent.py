@@ -279,7 +279,7 @@ class Agent:
                     message="drained by llama-operator",
                 )
             except Exception as error:  # noqa: BLE001 -- with no head there is nobody to tell yet; the streams are waited for all the same
-                refused = str(error)
+                refused = f"{type(error).__name__}: {error}"  # some have no words of their own, and no answer is no agreement
             if not refused:
                 logger.info("Ray drains node %s", node_id)
                 return

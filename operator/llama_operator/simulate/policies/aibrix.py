@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from llama_operator.simulate.view import Ask, Sight, View
+from llama_operator.simulate.view import Ask, Sight, View, in_flight_of_ready
 
 LOOP_SECONDS = 10.0
 TOLERANCE = 0.1
@@ -39,9 +39,7 @@ class Aibrix:
 
     def look(self, view: View, memory: Any) -> Ask:
         """One reconcile. The memory is the time of the last change."""
-        names = {replica.name for replica in view.ready}
-        samples = view.scrapes[-1].samples if view.scrapes else ()
-        values = [sample.running + sample.waiting for sample in samples if sample.replica in names]
+        values = in_flight_of_ready(view)
         if not values:
             return Ask(None, memory, "NoMetrics")
         wanted = min(max(recommend(fmean(values), view.wanted, self.target), view.minimum), view.maximum)

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_operator.simulate.view import Ask, Sight, View
+from llama_operator.simulate.view import Ask, Sight, View, in_flight_of_ready
 
 SYNC_SECONDS = 15.0
 TOLERANCE = 0.1
@@ -40,10 +40,9 @@ class Hpa:
 
     def look(self, view: View, memory: Any) -> Ask:
         """One sync."""
-        if not view.wanted or not view.scrapes or not view.scrapes[-1].samples:
+        if not view.wanted:
             return Ask(None, memory, "NoMetrics")
-        names = {replica.name for replica in view.ready}
-        values = [sample.running + sample.waiting for sample in view.scrapes[-1].samples if sample.replica in names]
+        values = in_flight_of_ready(view)
         if not values:
             return Ask(None, memory, "NoMetrics")
         return behave(recommend(sum(values), len(values), view.wanted - len(values), view.wanted, self.target), view, memory)
