@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 
 import structlog
@@ -25,12 +26,24 @@ def main() -> int:
         return 2
     set_up(settings.log_level, settings.log_format)
     log = structlog.get_logger("llama_operator")
-    try:
-        asyncio.run(run(settings))
-    except (NotLeader, ApiError) as error:
-        log.error("the operator ends; its pod is started again", error=str(error))  # noqa: TRY400 - the reason is enough; no traceback
-        return 1
-    return 0
+
+    async def run_and_exit() -> None:
+        status = 0
+        try:
+            await run(settings)
+        except (NotLeader, ApiError) as error:
+            log.error("the operator ends; its pod is started again", error=str(error))  # noqa: TRY400 - the reason is enough; no traceback
+            status = 1
+        except Exception:
+            log.exception("the operator ends by a fault of its own; its pod is started again")
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not by returning: asyncio would wait for every task, and a task that lost its cancellation never ends (`control/parts.py`).
+        os._exit(status)
+
+    asyncio.run(run_and_exit())
+    raise AssertionError("unreachable")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from llama_operator.adapters.tokens import load_tokens
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.handlers import observe, watch
+from llama_operator.control.parts import run_until_one_ends
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
 from llama_operator.control.settings import Settings
@@ -51,13 +52,17 @@ async def run(settings: Settings) -> None:
     """Run the operator until it is told to stop. Raises what ended it otherwise."""
     own = OwnMetrics()
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
-    started = {"standby": False}
+    started = {"standby": False, "leading": False}
 
     def ready() -> Mapping[str, Any] | None:
         own.leading.set(1.0 if lease.held else 0.0)
         return None if started["standby"] else {"status": "starting"}
 
-    server = HttpServer(healthy=lambda: None, ready=ready, registry=own.registry)
+    def healthy() -> Mapping[str, Any] | None:
+        """A process that led and does not any more has a few seconds to end; the kubelet ends one that hangs."""
+        return {"status": "the Lease is lost and the process has not ended"} if started["leading"] and not lease.held else None
+
+    server = HttpServer(healthy=healthy, ready=ready, registry=own.registry)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)
     unguarded = Kube(api)
@@ -68,6 +73,7 @@ async def run(settings: Settings) -> None:
         started["standby"] = True
         if not await _first(stop, lease.acquire(unguarded)):
             return
+        started["leading"] = True
         await _lead(settings, own, lease, Kube(api, lease.guard, lambda verb, kind: own.writes.labels(verb, kind).inc()), unguarded, stop)
     finally:
         await lease.release(unguarded)
@@ -104,16 +110,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             *(asyncio.create_task(run_worker(reconciler, queue), name=f"worker-{index}") for index in range(settings.workers)),
         ]
         parts.append(asyncio.create_task(watch(partial(observe, store, queue), settings), name="watch"))
-        halt = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait([*parts, halt], return_when=asyncio.FIRST_COMPLETED)
-        for task in (*parts, halt):
-            task.cancel()
-        await asyncio.gather(*parts, halt, return_exceptions=True)
-        for task in done:
-            if task is not halt:
-                log.error("a part ended, and with it the operator", part=task.get_name())
-                task.result()
-                raise RuntimeError(f"{task.get_name()} ended without an error")
+        await run_until_one_ends(parts, stop)
 
 
 async def _first(stop: asyncio.Event, work: Any) -> bool:
