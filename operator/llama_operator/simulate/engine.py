@@ -245,7 +245,7 @@ class _Run:
             if replica.state is State.LOADING:
                 continue
             replica.advance(now)
-            counters = (replica.kv_used, replica.prompted, replica.generated)
+            counters = (replica.kv_used, replica.prompted, replica.generated, replica.finished)
             samples.append(Sample(replica.name, replica.running, replica.waiting, *counters))
         scrape = Scrape(now, tuple(samples), len(self.held))
         self.scrapes.append(scrape)

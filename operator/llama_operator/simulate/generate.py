@@ -67,15 +67,17 @@ def bursty(mix: Mix, seconds: float, seed: int) -> Iterator[Request]:
     return (Request(time, mix.prompt.draw(source), mix.output.draw(source)) for time in times)
 
 
-def diurnal_week(mix: Mix, seed: int, swing: float = 0.6, weekend: float = 0.5, seconds: float = 7 * DAY_SECONDS) -> Iterator[Request]:
+def diurnal_week(
+    mix: Mix, seed: int, swing: float = 0.6, weekend: float = 0.5, seconds: float = 7 * DAY_SECONDS, day_seconds: float = DAY_SECONDS
+) -> Iterator[Request]:
     """A week from Monday 00:00: a sine with its peak at 14:00, `swing` of the mean up and down, and `weekend` of it on days 6 and 7.
 
-    The shape is an assumption; `rate` is the mean of a working day.
+    The shape is an assumption; `rate` is the mean of a working day. A day of fewer `day_seconds` changes as much in less time.
     """
 
     def relative(time: float) -> float:
-        day, part = divmod(time, DAY_SECONDS)
-        wave = 1 + swing * math.cos(2 * math.pi * (part / DAY_SECONDS - 14 / 24))
+        day, part = divmod(time, day_seconds)
+        wave = 1 + swing * math.cos(2 * math.pi * (part / day_seconds - 14 / 24))
         return wave * (weekend if day % 7 >= 5 else 1.0)
 
     return _changing(mix, seconds, seed, relative, 1 + swing)

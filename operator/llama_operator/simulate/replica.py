@@ -43,7 +43,7 @@ class Replica:
 
     __slots__ = (
         "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_service", "_time", "_token_rate", "_waiting",
-        "busy", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "version",
+        "busy", "finished", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, service: Service, ordered: float) -> None:
@@ -53,7 +53,7 @@ class Replica:
         self.gone_at = NEVER
         self.state = State.LOADING
         self.version = 0
-        self.in_hand = 0
+        self.in_hand = self.finished = 0
         self.busy = self.generated = self.prompted = 0.0
         self._service = service
         self._waiting: deque[Job] = deque()
@@ -125,6 +125,7 @@ class Replica:
                 ended.append(heapq.heappop(self._decoding)[2])
         if not self._decoding:
             self._clock = 0.0
+        self.finished += len(ended)
         for job in ended:
             self.in_hand -= 1
             self._kv -= job.prompt + job.output

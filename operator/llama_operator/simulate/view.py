@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Sample(NamedTuple):
-    """One ready or draining replica at one scrape. Requests, tokens; the last two are counters since the replica's start."""
+    """One ready or draining replica at one scrape. Requests, tokens; the last three are counters since the replica's start."""
 
     replica: str
     running: int
@@ -16,6 +16,7 @@ class Sample(NamedTuple):
     kv_used: float
     prompt_tokens: float
     output_tokens: float
+    finished: int = 0
 
 
 class Scrape(NamedTuple):

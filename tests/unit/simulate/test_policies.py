@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from llama_operator.simulate.policies.ours import Ours
 from llama_operator.simulate.policies.static import Static
 from llama_operator.simulate.report import report
 from llama_operator.simulate.service import Request, Service, check_service
-from llama_operator.simulate.view import Scaler, View
+from llama_operator.simulate.view import Sample, Scaler, Scrape, View
 
 VIEW = View(now=1000.0, scrapes=[], wanted=4, ready=(), loading=0, draining=(), minimum=1, maximum=99)
 
@@ -23,7 +24,7 @@ VIEW = View(now=1000.0, scrapes=[], wanted=4, ready=(), loading=0, draining=(), 
     ("total", "seen", "unseen", "wanted", "want"),
     [
         (40, 4, 0, 4, 4), (43, 4, 0, 4, 4), (45, 4, 0, 4, 5), (37, 4, 0, 4, 4), (20, 4, 0, 4, 2), (0, 4, 0, 4, 0),
-        (80, 2, 2, 4, 8), (42, 2, 2, 4, 4), (30, 2, 2, 4, 4), (10, 2, 2, 4, 1),
+        (80, 2, 2, 4, 8), (42, 2, 2, 4, 4), (30, 2, 2, 4, 4), (10, 2, 2, 4, 3), (1, 1, 3, 4, 4), (3, 2, 4, 6, 5),
     ],
 )  # fmt: skip
 def test_hpa(total: float, seen: int, unseen: int, wanted: int, want: int) -> None:
@@ -77,6 +78,16 @@ def test_ray_serve(desired: int, wanted: int, counter: int, want: tuple[int, int
 @pytest.mark.parametrize(("average", "replicas", "want"), [(11, 4, 4), (12, 4, 5), (90, 2, 4), (9, 4, 4), (8, 4, 4), (1, 8, 4), (6, 4, 3)])
 def test_aibrix(average: float, replicas: int, want: int) -> None:
     assert aibrix.recommend(average, replicas, 10) == want
+
+
+def test_aibrix_averages_over_its_window_and_goes_down_to_the_least_of_its_cooldown() -> None:
+    def seen(*loads: int) -> View:
+        scrapes = [Scrape(1000.0 - 10 * age, (Sample("a", load, 0, 0.0, 0.0, 0.0),), 0) for age, load in enumerate(loads)]
+        return replace(VIEW, scrapes=scrapes[::-1])
+
+    assert aibrix.Aibrix(target=10).look(seen(12, 28), None).replicas == 8
+    assert aibrix.Aibrix(target=10).look(seen(8, 6), ((800.0, 2), (600.0, 1))).replicas == 2
+    assert aibrix.Aibrix(target=10).look(VIEW, None).replicas is None
 
 
 @pytest.mark.parametrize(

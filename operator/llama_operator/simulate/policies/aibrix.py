@@ -1,13 +1,13 @@
 """AIBrix' APA at its defaults.
 
-ceil(replicas * average in flight of a ready pod / target), outside a tolerance of 10 % both ways, at most twice and at least half the
-replicas. `replicas` holds those that still load, which is how it asks again for what is on its way.
-Sources: https://github.com/vllm-project/aibrix/blob/main/pkg/controller/podautoscaler/algorithm/apa.go (computeTargetReplicas),
-https://github.com/vllm-project/aibrix/blob/main/pkg/controller/podautoscaler/context/context.go (NewBaseScalingContext: rates 2 and 2,
-tolerances 0.1, cooldown 0 s up and 300 s down).
-
-Not verified, and so assumed: that it looks every 10 s with metrics of its own just as often, and that the cooldown is the time since the
-last change.
+Every 10 s: the average in flight of the pods that answer, over an observation window of 180 s; ceil(replicas * average / target) outside a
+tolerance of 10 % both ways, at most twice and at least half the replicas. `replicas` is the scale's spec: it holds those that still load,
+which is how it asks again for what is on its way. Up at once. Down to the least that was recommended in the last 300 s: the setting is
+called a cooldown, but takes the minimum over its window, so it delays nothing.
+Sources, read at commit e3e10f9e (August 2026) of https://github.com/vllm-project/aibrix, pkg/controller/podautoscaler:
+algorithm/apa.go (computeTargetReplicas), context/context.go (NewBaseScalingContext: rates 2 and 2, tolerances 0.1, cooldown 0 s up and
+300 s down), metrics/client.go (DefaultStableWindowDuration 180 s, UpdateMetrics), podautoscaler_controller.go (DefaultResyncInterval 10 s,
+stabilizeRecommendation).
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from llama_operator.simulate.view import Ask, Sight, View, in_flight_of_ready
+from llama_operator.simulate.view import Ask, Sight, View, replica_window
 
 LOOP_SECONDS = 10.0
+OBSERVE_SECONDS = 180.0
 TOLERANCE = 0.1
 RATE = 2.0
 DOWN_SECONDS = 300.0
+
+Recommendations = tuple[tuple[float, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +38,20 @@ class Aibrix:
     @property
     def sight(self) -> Sight:
         """It reads the pods itself."""
-        return Sight(every=LOOP_SECONDS, scrape=LOOP_SECONDS)
+        return Sight(every=LOOP_SECONDS, scrape=LOOP_SECONDS, history=OBSERVE_SECONDS)
 
     def look(self, view: View, memory: Any) -> Ask:
-        """One reconcile. The memory is the time of the last change."""
-        values = in_flight_of_ready(view)
-        if not values:
+        """One reconcile. The memory is what was recommended."""
+        scrapes = replica_window(view, OBSERVE_SECONDS)
+        averages = [fmean(sample.running + sample.waiting for sample in scrape.samples) for scrape in scrapes if scrape.samples]
+        if not averages:
             return Ask(None, memory, "NoMetrics")
-        wanted = min(max(recommend(fmean(values), view.wanted, self.target), view.minimum), view.maximum)
-        if wanted < view.wanted and memory is not None and view.now - memory < DOWN_SECONDS:
-            return Ask(None, memory, "CoolingDown")
-        return Ask(wanted, memory if wanted == view.wanted else view.now, "Recommended")
+        recommended = min(max(recommend(fmean(averages), view.wanted, self.target), view.minimum), view.maximum)
+        past: Recommendations = tuple(item for item in memory or () if item[0] > view.now - DOWN_SECONDS)
+        past = (*past, (view.now, recommended))
+        if recommended < view.wanted:
+            return Ask(min(number for _, number in past), past, "Recommended")
+        return Ask(recommended, past, "Recommended")
 
 
 def recommend(average: float, replicas: int, target: float) -> int:

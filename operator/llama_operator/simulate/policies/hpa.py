@@ -1,7 +1,8 @@
 """Kubernetes' HorizontalPodAutoscaler v2 at its defaults.
 
-Every 15 s: ceil(ready pods * average / target), nothing while that ratio is within 10 % of 1. On the way up, pods that are not ready count
-as using nothing, and a ratio that this turns around changes nothing. Up at once, by the larger of 100 % and 4 pods in 15 s; down to the
+Every 15 s: ceil(ready pods * average / target), nothing while that ratio is within 10 % of 1. Pods without the metric, which a replica that
+loads does not export, count as using nothing on the way up and as using the target on the way down, and a ratio that this turns around
+changes nothing. Up at once, by the larger of 100 % and 4 pods in 15 s; down to the
 most that was recommended in the last 300 s, by 100 % in 15 s.
 Sources: https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/ (algorithm details, default behavior) and
 https://github.com/kubernetes/kubernetes/blob/master/pkg/controller/podautoscaler/replica_calculator.go (calcPlainMetricReplicas).
@@ -49,14 +50,14 @@ class Hpa:
 
 
 def recommend(total: float, seen: int, unseen: int, wanted: int, target: float) -> int:
-    """Replicas for `total` in `seen` pods, while `unseen` more of the `wanted` are not ready."""
+    """Replicas for `total` in `seen` pods, while `unseen` more of the `wanted` have no metric."""
     ratio = total / (seen * target)
-    if ratio <= 1 or not unseen:
+    if not unseen:
         return wanted if abs(1 - ratio) <= TOLERANCE else math.ceil(ratio * seen)
-    diluted = total / ((seen + unseen) * target)
-    if abs(1 - diluted) <= TOLERANCE or diluted < 1:
+    filled = (total + (unseen * target if ratio < 1 else 0.0)) / ((seen + unseen) * target)
+    if abs(1 - filled) <= TOLERANCE or (ratio < 1) != (filled < 1):
         return wanted
-    return math.ceil(diluted * (seen + unseen))
+    return math.ceil(filled * (seen + unseen))
 
 
 def behave(recommended: int, view: View, memory: Any) -> Ask:
