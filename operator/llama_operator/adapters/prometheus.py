@@ -53,7 +53,7 @@ class Prometheus:
 
 
 def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
-    """The newest sample of each series in the answer to a range selector.
+    """The newest two samples of each series in the answer to a range selector.
 
     A Prometheus staleness marker is not in a matrix; the series just ends, and its age tells.
     """
@@ -61,7 +61,8 @@ def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
     try:
         for item in body["data"]["result"]:
             labels = item["metric"]
-            time, value = item["values"][-1]
+            samples = item["values"][-2:]
+            time, value = samples[-1]
             series.append(
                 Series(
                     name=str(labels["__name__"]),
@@ -69,6 +70,7 @@ def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
                     revision=str(labels.get(metric.LABEL_REVISION, "")),
                     time=float(time),
                     value=_number(value),
+                    before=(float(samples[0][0]), _number(samples[0][1])) if len(samples) > 1 else None,
                 )
             )
     except (KeyError, IndexError, TypeError, ValueError) as error:

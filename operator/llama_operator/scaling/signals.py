@@ -6,15 +6,22 @@ still load. Requests that wait in a proxy or router because no replica takes the
 
 A replica that is expected to be seen and is not, a sample older than allowed, not a number or negative: the result is `Missing`, with
 the reason. It is never a smaller sum.
+
+Rates come from the newest two samples of a counter. A replica without them, because it is young or its engine has done nothing yet, is
+taken to do what the others do; where no busy replica has them, the rate is None: not known, which is not zero.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from llama_operator.telemetry import names as metric
+
+MOST_SHARE = 1.01
+"""Of a cache: a share above 1 by more than rounding was never measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,8 @@ class Series:
     revision: str
     time: float
     value: float
+    before: tuple[float, float] | None = None
+    """Time and value of the sample before the newest; None where the range holds only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +56,20 @@ class Load:
     age_seconds: float
     """Age of the oldest sample that counted."""
     replicas_seen: int
+    running: float | None = None
+    """In the engines' batches."""
+    waiting: float | None = None
+    """In the engines' queues."""
+    prompt_rate: float | None = None
+    """Prompt tokens per second, over all replicas."""
+    output_rate: float | None = None
+    """Generated tokens per second, over all replicas."""
+    finish_rate: float | None = None
+    """Requests answered whole per second, over all replicas."""
+    growth: float | None = None
+    """Requests per second by which `total` grew between the newest two samples; below 0 where it shrank."""
+    kv_use: float | None = None
+    """KV cache in use, in replicas' worth: the sum of the shares."""
 
     @property
     def total(self) -> float:
@@ -66,10 +89,9 @@ def read_load(
         return series
     mine = [item for item in series if item.pod in live]
     for item in mine:
-        if not math.isfinite(item.value) or item.value < 0:
-            return Missing(
-                reason="MetricsInvalid", message=f"{item.name} of pod {item.pod} is {item.value}, which is no number of requests"
-            )
+        if not math.isfinite(item.value) or item.value < 0 or (item.name == metric.VLLM_KV_USE and item.value > MOST_SHARE):
+            what = metric.MEANINGS.get(item.name, "number of requests")
+            return Missing(reason="MetricsInvalid", message=f"{item.name} of pod {item.pod} is {item.value}, which is no {what}")
     fresh = [item for item in mine if now - item.time <= max_age]
     seen = {item.pod for item in fresh if item.name in metric.REPLICA_FAMILIES}
     for pod in sorted(expected):
@@ -82,20 +104,65 @@ def read_load(
         return Missing(reason="MetricsMissing", message=f"Prometheus has no request metric of pod {pod}, which serves")
     if not expected and not fresh:
         return Missing(reason="MetricsMissing", message="Prometheus has no request metric of any pod yet")
-    in_flight = 0.0
-    for pod in {item.pod for item in fresh}:
-        by_family = {family: _sum(fresh, pod, family) for family in metric.REPLICA_FAMILIES}
-        serve = max(by_family[family] for family in metric.SERVE_IN_FLIGHT)
-        engine = sum(by_family[family] for family in metric.ENGINE_IN_FLIGHT)
-        in_flight += max(serve, engine)
+    in_hand = {pod: _in_hand([item for item in fresh if item.pod == pod]) for pod in sorted({item.pod for item in fresh})}
+    in_flight = sum(in_hand.values())
+    busy = {pod for pod, requests in in_hand.items() if requests}
     held = sum(item.value for item in fresh if item.name in metric.HELD_FAMILIES)
     return Load(
         in_flight=in_flight,
         held=held,
         age_seconds=max((now - item.time for item in fresh), default=0.0),
         replicas_seen=len(seen),
+        running=_over(fresh, busy, metric.VLLM_RUNNING),
+        waiting=_over(fresh, busy, metric.VLLM_WAITING),
+        prompt_rate=_rate(fresh, busy, metric.VLLM_PROMPT_TOKENS),
+        output_rate=_rate(fresh, busy, metric.VLLM_OUTPUT_TOKENS),
+        finish_rate=_rate(fresh, busy, metric.VLLM_FINISHED),
+        growth=_growth(fresh, in_flight + held),
+        kv_use=_over(fresh, busy, metric.VLLM_KV_USE),
     )
 
 
-def _sum(series: Sequence[Series], pod: str, family: str) -> float:
-    return sum(item.value for item in series if item.pod == pod and item.name == family)
+def _in_hand(series: Sequence[Series]) -> float:
+    """Requests in one replica, by the larger of what Serve and the engine say."""
+    by_family = {family: sum(item.value for item in series if item.name == family) for family in metric.REPLICA_FAMILIES}
+    serve = max(by_family[family] for family in metric.SERVE_IN_FLIGHT)
+    return max(serve, sum(by_family[family] for family in metric.ENGINE_IN_FLIGHT))
+
+
+def _growth(series: Sequence[Series], total: float) -> float | None:
+    """What is in hand now, less what was at the samples before, per second. A series without one began since: it held nothing then."""
+    gauges = [item for item in series if item.name in (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)]
+    spans = [item.time - item.before[0] for item in gauges if item.before and item.time > item.before[0]]
+    if not spans:
+        return None
+    earlier = [replace(item, value=item.before[1] if item.before and math.isfinite(item.before[1]) else 0.0) for item in gauges]
+    held = sum(item.value for item in earlier if item.name in metric.HELD_FAMILIES)
+    before = held + sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
+    return (total - before) / fmean(spans)
+
+
+def _over(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:
+    """The sum of a gauge. A busy pod without it counts as the mean of the others; None where none of them has it."""
+    mine = [item for item in series if item.name == family]
+    return _complete({pod: sum(item.value for item in mine if item.pod == pod) for pod in sorted({item.pod for item in mine})}, busy)
+
+
+def _rate(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:
+    """The sum of a counter's rates per second. A counter that went back began anew: its rate is not known."""
+    known: dict[str, float] = {}
+    for item in series:
+        if item.name != family or item.before is None:
+            continue
+        time, value = item.before
+        if item.time > time and math.isfinite(value) and 0 <= value <= item.value:
+            known[item.pod] = known.get(item.pod, 0.0) + (item.value - value) / (item.time - time)
+    return _complete(known, busy)
+
+
+def _complete(known: Mapping[str, float], busy: Collection[str]) -> float | None:
+    unknown = len(set(busy) - set(known))
+    if not unknown:
+        return sum(known.values())
+    mine = [value for pod, value in known.items() if pod in busy]
+    return sum(known.values()) + unknown * fmean(mine) if mine else None

@@ -21,11 +21,23 @@ VLLM_WAITING = "ray_vllm_num_requests_waiting"
 SERVE_QUEUED = "ray_serve_deployment_queued_queries"
 """Gauge, requests, for each proxy's or router's handle: held because no replica runs. Sum them."""
 
+VLLM_PROMPT_TOKENS = "ray_vllm_prompt_tokens_total"
+"""Counter, tokens: of prompts that were computed."""
+VLLM_OUTPUT_TOKENS = "ray_vllm_generation_tokens_total"
+"""Counter, tokens: generated."""
+VLLM_FINISHED = "ray_vllm_request_success_total"
+"""Counter, requests: answered whole, for each reason to end. Sum them."""
+VLLM_KV_USE = "ray_vllm_kv_cache_usage_perc"
+"""Gauge, share from 0 to 1 (whatever its name says): of the KV cache that is in use."""
+
 SERVE_IN_FLIGHT = (REQUESTS_IN_FLIGHT, SERVE_PROCESSING)
 ENGINE_IN_FLIGHT = (VLLM_RUNNING, VLLM_WAITING)
 REPLICA_FAMILIES = (*SERVE_IN_FLIGHT, *ENGINE_IN_FLIGHT)
 HELD_FAMILIES = (SERVE_QUEUED,)
-AUTOSCALING_FAMILIES = (*REPLICA_FAMILIES, *HELD_FAMILIES)
+WORK_FAMILIES = (VLLM_PROMPT_TOKENS, VLLM_OUTPUT_TOKENS, VLLM_FINISHED, VLLM_KV_USE)
+AUTOSCALING_FAMILIES = (*REPLICA_FAMILIES, *HELD_FAMILIES, *WORK_FAMILIES)
+MEANINGS = {VLLM_PROMPT_TOKENS: "number of tokens", VLLM_OUTPUT_TOKENS: "number of tokens", VLLM_KV_USE: "share of a cache"}
+"""What a value of these families is; of all others it is a number of requests."""
 
 
 SERVER_DEPLOYMENTS = "LLMServer:.*"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -36,9 +37,11 @@ def answer(body: Any, status: int = 200) -> Sequence[Series] | Missing:
     return ask(lambda _: httpx.Response(status, content=content))
 
 
-def test_the_newest_sample_of_each_series_is_taken() -> None:
-    found = answer(matrix([1790000000.5, "3"], [1790000005.5, "4"]))
-    assert found == [Series(name="ray_llama_requests_in_flight", pod="demo-g0-0", revision="r1", time=1790000005.5, value=4.0)]
+def test_the_newest_sample_of_each_series_is_taken_and_for_rates_the_one_before_it() -> None:
+    found = answer(matrix([1789999995.5, "9"], [1790000000.5, "3"], [1790000005.5, "4"]))
+    newest = Series(name="ray_llama_requests_in_flight", pod="demo-g0-0", revision="r1", time=1790000005.5, value=4.0)
+    assert found == [replace(newest, before=(1790000000.5, 3.0))]
+    assert answer(matrix([1790000005.5, "4"])) == [newest]
 
 
 def test_the_query_travels_in_the_body_since_it_may_be_long() -> None:

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.policy import Decision, Policy, Replicas, decide, recommend
+from llama_operator.scaling.forecast import BUCKET_SECONDS
+from llama_operator.scaling.policy import Costs, Decision, Policy, Replicas, decide, recommend
+from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load, Missing
+from llama_operator.scaling.votes import demand
 from llama_operator.scaling.window import Window
 
 START = 1_790_000_000.0
@@ -21,6 +24,10 @@ POLICY = Policy(min_replicas=1, max_replicas=6, in_flight_per_replica=8, scale_u
 
 def load(requests: float, held: float = 0) -> Load:
     return Load(in_flight=requests, held=held, age_seconds=1, replicas_seen=1)
+
+
+def asked(seen: Load) -> float:
+    return demand(seen, 1, POLICY.in_flight_per_replica, None, None, 0.95).replicas
 
 
 @dataclass
@@ -56,11 +63,11 @@ class Timeline:
 
 @pytest.mark.parametrize(("requests", "want"), [(0, 0), (1, 1), (8, 1), (8.0000001, 1), (8.1, 2), (16, 2), (17, 3), (400, 50)])
 def test_the_load_asks_for(requests: float, want: int) -> None:
-    assert recommend(POLICY, load(requests)) == want
+    assert recommend(asked(load(requests))) == want
 
 
 def test_requests_held_at_the_proxies_are_load() -> None:
-    assert recommend(POLICY, load(4, held=12)) == 2
+    assert recommend(asked(load(4, held=12))) == 2
 
 
 def test_up_at_once_when_no_stabilisation_is_asked_for() -> None:
@@ -188,7 +195,7 @@ def test_the_memory_changes_once_a_bucket_at_most_under_constant_load() -> None:
         line.look(20)
         memories.append(str(line.memory))
     changes = sum(a != b for a, b in itertools.pairwise(memories))
-    assert changes <= 240 * STEP / 30 + 1
+    assert changes <= 240 * STEP / BUCKET_SECONDS + 1
     assert len(line.memory["points"]) <= 12
 
 
@@ -242,3 +249,96 @@ def test_no_down_window_means_down_at_once() -> None:
     line = Timeline(replace(POLICY, scale_down_seconds=0), wanted=3)
     line.look(24)
     assert line.seconds_until(2, 1) <= 10
+
+
+SERVICE = Service(prefill=5000, slots=64, itl=0.1, kv=640_000)
+TIMELY = Policy(min_replicas=1, max_replicas=6, ttft_seconds=6, service=SERVICE, scale_down_seconds=60)
+
+
+def busy(sequences: float, **over: float | None) -> Load:
+    """Sequences that all run, with 50 prompt and 10 output tokens per second each."""
+    rates: dict[str, Any] = {"prompt_rate": 20 * sequences, "output_rate": 10 * sequences, "kv_use": sequences / 500, "growth": 0.0}
+    seen = {"running": sequences, "waiting": 0.0, "finish_rate": sequences / 20, **rates, **over}
+    return Load(in_flight=sequences, held=0, age_seconds=1, replicas_seen=1, **seen)
+
+
+def at(seen: Load, wanted: int, memory: Mapping[str, Any] | None = None, policy: Policy = TIMELY, now: float = START) -> Decision:
+    return decide(policy, seen, Replicas(wanted=wanted, ready=wanted), memory or {}, now)
+
+
+def test_with_a_time_to_first_token_the_highest_vote_counts_and_is_named() -> None:
+    found = at(busy(150), 1)
+    assert (found.replicas, [vote.signal for vote in found.votes]) == (3, ["slots", "prompts", "cache"])
+    assert found.message == "150 requests in hand, slots ask for 2.34 replicas; from 1 to 3"
+    assert at(busy(64, prompt_rate=12_000), 1).message.startswith("64 requests in hand, prompts ask for ")
+
+
+def test_what_cannot_be_seen_keeps_the_replicas_and_does_not_hinder_more() -> None:
+    memory: Mapping[str, Any] = {}
+    for step in range(60):
+        found = at(busy(10, prompt_rate=None), 3, memory, now=START + STEP * step)
+        memory = found.memory
+        assert found.replicas == 3
+    assert found.message.endswith("3 stay: what prompts, cache ask for cannot be seen")
+    assert at(busy(300, prompt_rate=None), 3, memory, now=START + 300).replicas == 5
+
+
+def test_what_bursts_again_and_again_is_kept_ready_for_and_explained() -> None:
+    line = Timeline(replace(POLICY, scale_down_seconds=30))
+    for _ in range(20):
+        line.run(8, 90)
+        line.run(28, 30)
+    assert set(line.run(8, 60)) == {4}
+    assert line.last is not None
+    assert "up to 4 are expected to be needed within the 5 s that a load takes" in line.last.message
+
+
+@pytest.mark.parametrize(("short", "want"), [(0.05, 1), (4.0, 4)])
+def test_what_a_replica_too_few_costs_decides_how_many_are_kept(short: float, want: int) -> None:
+    line = Timeline(replace(POLICY, scale_down_seconds=30, costs=Costs(short=short)))
+    for _ in range(20):
+        line.run(8, 90)
+        line.run(28, 30)
+    assert line.run(8, 60)[-1] == want
+
+
+def test_one_more_is_asked_for_while_a_load_has_stalled() -> None:
+    memory = {"loads": {"wanted": 3, "orders": [START - 1000], "samples": [60, 70]}}
+    found = decide(POLICY, load(24), Replicas(wanted=3, ready=2), memory, START)
+    assert found.replicas == 4
+    assert "one more, because 1 of the loads take far longer than those before" in found.message
+    assert decide(POLICY, load(16), Replicas(wanted=3, ready=2), memory, START).replicas == 3
+
+
+def test_where_nothing_ever_loaded_more_is_no_remedy() -> None:
+    line = Timeline(ready=0)
+    assert set(line.run(8, 2000)) == {1}
+
+
+def test_without_a_given_down_window_it_follows_from_the_load_time() -> None:
+    open_ended = replace(POLICY, scale_down_seconds=None)
+    slow = {"loads": {"wanted": 3, "orders": [], "samples": [500.0]}}
+    assert 590 <= Timeline(open_ended, wanted=3).seconds_until(2, 1) <= 620
+    assert 395 <= Timeline(replace(open_ended, load_seconds=20), wanted=3).seconds_until(2, 1) <= 420
+    assert 740 <= Timeline(open_ended, wanted=3, memory=slow).seconds_until(2, 1) <= 770
+
+
+def test_it_never_goes_below_what_runs_now_though_a_short_peak_may_exceed_the_slots() -> None:
+    """138 sequences are 2.16 replicas of 64 slots: that orders no third one at once, and takes no third one away."""
+    policy = replace(TIMELY, service=replace(SERVICE, prompt=300, output=200), scale_down_seconds=30)
+
+    def after(last: float, wanted: int) -> int | None:
+        memory: Mapping[str, Any] = {}
+        for step in range(6):
+            memory = at(busy(110, finish_rate=None), wanted, memory, policy, START + STEP * step).memory
+        return at(busy(last, finish_rate=None), wanted, memory, policy, START + STEP * 6).replicas
+
+    assert (after(110, 3), after(138, 3), after(138, 2)) == (2, 3, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"in_flight_per_replica": None}, {"ttft_seconds": 6.0}, {"in_flight_per_replica": None, "ttft_seconds": 6.0}]
+)
+def test_a_policy_has_one_objective_and_what_it_needs(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"one objective|needs a service"):
+        replace(POLICY, **wrong)

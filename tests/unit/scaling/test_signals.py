@@ -18,8 +18,10 @@ OURS, SERVE, RUNNING, WAITING, QUEUED = (
 )
 
 
-def series(name: str, pod: str, value: float, age: float = 2.0) -> Series:
-    return Series(name=name, pod=pod, revision="r", time=NOW - age, value=value)
+def series(name: str, pod: str, value: float, age: float = 2.0, before: float | None = None) -> Series:
+    """`before` is the value 10 s earlier."""
+    earlier = None if before is None else (NOW - age - 10, before)
+    return Series(name=name, pod=pod, revision="r", time=NOW - age, value=value, before=earlier)
 
 
 def load(*samples: Series, expected: str = "a", live: str = "ab") -> Load | Missing:
@@ -70,6 +72,16 @@ MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
     ),
     "not a number": ((series(SERVE, "a", float("nan")),), "MetricsInvalid", f"{SERVE} of pod a is nan, which is no number of requests"),
     "infinite": ((series(SERVE, "a", float("inf")),), "MetricsInvalid", f"{SERVE} of pod a is inf, which is no number of requests"),
+    "a cache fuller than full": (
+        (series(SERVE, "a", 1), series(metric.VLLM_KV_USE, "a", 1.5)),
+        "MetricsInvalid",
+        f"{metric.VLLM_KV_USE} of pod a is 1.5, which is no share of a cache",
+    ),
+    "tokens that are no number": (
+        (series(SERVE, "a", 1), series(metric.VLLM_PROMPT_TOKENS, "a", float("nan"))),
+        "MetricsInvalid",
+        f"{metric.VLLM_PROMPT_TOKENS} of pod a is nan, which is no number of tokens",
+    ),
     "negative": ((series(QUEUED, "b", -1),), "MetricsInvalid", f"{QUEUED} of pod b is -1, which is no number of requests"),
     "no series at all": ((), "MetricsMissing", "Prometheus has no request metric of pod a, which serves"),
 }
@@ -103,3 +115,55 @@ def test_the_age_is_that_of_the_oldest_sample_that_counted() -> None:
     seen = load(series(SERVE, "a", 1, age=3), series(SERVE, "b", 1, age=9), series(RUNNING, "b", 1, age=60))
     assert isinstance(seen, Load)
     assert (seen.age_seconds, seen.replicas_seen) == (9, 2)
+
+
+TOKENS = metric.VLLM_PROMPT_TOKENS
+RATES: dict[str, tuple[tuple[Series, ...], float | None]] = {
+    # sentence: samples, prompt tokens per second
+    "a rate is of the newest two samples": ((series(RUNNING, "a", 1), series(TOKENS, "a", 500, before=300)), 20),
+    "the rates of replicas add up": (
+        (series(RUNNING, "a", 1), series(TOKENS, "a", 500, before=300), series(RUNNING, "b", 1), series(TOKENS, "b", 90, before=0)),
+        29,
+    ),
+    "a busy replica of which nothing is known does what the others do": (
+        (series(RUNNING, "a", 1), series(TOKENS, "a", 500, before=300), series(RUNNING, "b", 1), series(TOKENS, "b", 90)),
+        40,
+    ),
+    "an idle replica need say nothing": ((series(RUNNING, "a", 1), series(TOKENS, "a", 500, before=300), series(RUNNING, "b", 0)), 20),
+    "where no busy replica has a rate it is not known": ((series(RUNNING, "a", 1), series(TOKENS, "a", 500)), None),
+    "a counter that began anew has no rate": ((series(RUNNING, "a", 1), series(TOKENS, "a", 5, before=300)), None),
+    "with nothing to do the rate is zero": ((series(RUNNING, "a", 0),), 0),
+}
+
+
+@pytest.mark.parametrize("sentence", RATES)
+def test_rate(sentence: str) -> None:
+    samples, want = RATES[sentence]
+    seen = load(*samples)
+    assert isinstance(seen, Load)
+    assert seen.prompt_rate == want
+
+
+GROWTH: dict[str, tuple[tuple[Series, ...], float | None]] = {
+    # sentence: samples, requests per second
+    "more in hand than before": ((series(SERVE, "a", 30, before=10),), 2),
+    "fewer": ((series(RUNNING, "a", 5, before=10), series(WAITING, "a", 0, before=5)), -1),
+    "what is held counts": ((series(SERVE, "a", 10, before=10), series(QUEUED, "b", 20, before=0)), 2),
+    "a replica that is new had nothing": ((series(SERVE, "a", 10, before=10), series(SERVE, "b", 10)), 1),
+    "with one sample nothing is known": ((series(SERVE, "a", 10),), None),
+}
+
+
+@pytest.mark.parametrize("sentence", GROWTH)
+def test_growth(sentence: str) -> None:
+    samples, want = GROWTH[sentence]
+    seen = load(*samples)
+    assert isinstance(seen, Load)
+    assert seen.growth == want
+
+
+def test_the_cache_in_use_is_in_replicas_worth() -> None:
+    shares = (series(RUNNING, "a", 3), series(metric.VLLM_KV_USE, "a", 0.5), series(RUNNING, "b", 4), series(metric.VLLM_KV_USE, "b", 0.25))
+    seen = load(*shares)
+    assert isinstance(seen, Load)
+    assert (seen.kv_use, seen.running, seen.waiting) == (0.75, 7, None)

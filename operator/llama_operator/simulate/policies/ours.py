@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_operator.scaling.policy import Policy, Replicas, decide
@@ -12,6 +12,8 @@ from llama_operator.telemetry import names as metric
 
 EPOCH = 1_790_000_000.0
 """What the simulation's 0 is in seconds since 1970; any moment will do."""
+RANGE_AGES = 4.0
+"""The operator's query reaches back so many times the age that a sample may have (control/autoscaler.py)."""
 ROUTER = "head"
 """The pod whose router holds requests."""
 
@@ -23,41 +25,46 @@ class Ours:
     policy: Policy
     every: float = 5.0
     max_age: float = 60.0
-    name: str = field(default="ours", init=False)
+    kv: float = 681_000.0
+    """Tokens that the KV cache of a modelled replica holds, by which its share in use is known."""
+    name: str = "ours"
 
     @property
     def sight(self) -> Sight:
-        """The newest scrape is enough: what the policy remembers is in its memory."""
-        return Sight(every=self.every)
+        """As far back as the operator's query: rates are of the newest two scrapes. What else it remembers is in its memory."""
+        return Sight(every=self.every, history=RANGE_AGES * self.max_age)
 
     def look(self, view: View, memory: Any) -> Ask:
         """One pass of the operator's autoscaler."""
-        policy = Policy(
-            min_replicas=view.minimum,
-            max_replicas=view.maximum,
-            in_flight_per_replica=self.policy.in_flight_per_replica,
-            scale_up_seconds=self.policy.scale_up_seconds,
-            scale_down_seconds=self.policy.scale_down_seconds,
-        )
+        policy = replace(self.policy, min_replicas=view.minimum, max_replicas=view.maximum)
         expected = {replica.name for replica in view.ready if view.now - replica.since > self.max_age}
         live = {replica.name for replica in view.ready} | set(view.draining) | {ROUTER}
-        signals = read_load(read_series(view), expected, live, EPOCH + view.now, self.max_age)
+        signals = read_load(read_series(view, self.kv), expected, live, EPOCH + view.now, self.max_age)
         decision = decide(policy, signals, Replicas(wanted=view.wanted, ready=len(view.ready)), memory or {}, EPOCH + view.now)
         return Ask(decision.replicas, decision.memory, decision.reason)
 
 
-def read_series(view: View) -> list[Series] | Missing:
-    """The newest scrape as Prometheus would answer the operator's query."""
+def read_series(view: View, kv: float) -> list[Series] | Missing:
+    """The newest scrape, and of counters the one before it, as Prometheus would answer the operator's query."""
     if not view.scrapes:
         return Missing(reason="MetricsMissing", message="Prometheus has no scrape yet")
     scrape = view.scrapes[-1]
     time = EPOCH + scrape.time
-    series = [Series(name=metric.SERVE_QUEUED, pod=ROUTER, revision="1", time=time, value=scrape.held)]
+    earlier = view.scrapes[-2] if len(view.scrapes) > 1 else None
+    before = {sample.replica: sample for sample in earlier.samples} if earlier else {}
+    held = (EPOCH + earlier.time, float(earlier.held)) if earlier else None
+    series = [Series(name=metric.SERVE_QUEUED, pod=ROUTER, revision="1", time=time, value=scrape.held, before=held)]
     for sample in scrape.samples:
-        for name, value in (
-            (metric.REQUESTS_IN_FLIGHT, sample.running + sample.waiting),
-            (metric.VLLM_RUNNING, sample.running),
-            (metric.VLLM_WAITING, sample.waiting),
+        old = before.get(sample.replica)
+        since = EPOCH + earlier.time if earlier else time
+        for name, value, last in (
+            (metric.REQUESTS_IN_FLIGHT, sample.running + sample.waiting, old and (since, old.running + old.waiting)),
+            (metric.VLLM_RUNNING, sample.running, old and (since, old.running)),
+            (metric.VLLM_WAITING, sample.waiting, old and (since, old.waiting)),
+            (metric.VLLM_KV_USE, min(sample.kv_used / kv, 1.0), None),
+            (metric.VLLM_PROMPT_TOKENS, sample.prompt_tokens, old and (since, old.prompt_tokens)),
+            (metric.VLLM_OUTPUT_TOKENS, sample.output_tokens, old and (since, old.output_tokens)),
+            (metric.VLLM_FINISHED, sample.finished, old and (since, old.finished)),
         ):
-            series.append(Series(name=name, pod=sample.replica, revision="1", time=time, value=value))
+            series.append(Series(name=name, pod=sample.replica, revision="1", time=time, value=value, before=last))
     return series

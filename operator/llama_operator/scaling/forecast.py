@@ -1,0 +1,162 @@
+"""What the demand will be one load time from now: a level, a trend, and how wrong that has been before.
+
+    level       mean of the newest LEVEL_BUCKETS buckets of demand
+    trend       of the slopes between all pairs of TREND_POINTS points over the last horizon the one that 1 - TREND_SHARE of them exceed: as
+                Theil-Sen's median a step does not move it, and below the median so that noise is no trend
+    forecast    level + trend upward over the horizon; a falling trend is not believed: letting go takes no time, ordering does
+    error       of each past forecast: the highest demand that then came within its horizon, minus the forecast
+    answer      forecast + the quantile of the errors that the costs ask for, and never above what was seen, unless the trend says so
+
+The quantile is the newsvendor's: with a cost of `short` for a replica too few and `spare` for one too many, the number to have is the
+quantile short / (short + spare) of the demand (Arrow, Harris, Marschak 1951, https://doi.org/10.2307/1906813). Theil-Sen: Sen 1968,
+https://doi.org/10.1080/01621459.1968.10480934. Which method, and the numbers below: measured, docs/adr/0008-scaling-policy.md.
+
+Demand is in replicas. Fewer errors than MIN_ERRORS count as if the missing ones had been 0: one surprise is not yet a habit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+BUCKET_SECONDS = 15.0
+"""A usual scrape interval: finer buckets would hold the same sample twice."""
+KEPT, KEPT_ERRORS = 120, 240
+"""Buckets of demand and errors that are remembered: half an hour and an hour."""
+MOST_AHEAD = 60
+"""Buckets in the longest horizon, a quarter of an hour: what loads longer is forecast no further."""
+LEVEL_BUCKETS = 4
+TREND_POINTS, TREND_SHARE = 16, 0.3
+MIN_ERRORS = 40
+GAP_BUCKETS = 8
+"""So many buckets without a look end the memory: what came in between was not seen."""
+DIGITS = 3
+"""Significant digits that are remembered: the memory lies in a status."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """Demand seen, in replicas, the last of each bucket: closed ones, oldest first, the open one, forecasts not yet judged, past errors.
+
+    A scrape seldom comes twice in a bucket, so the last is a fair sample; and under a constant load the memory changes once a bucket.
+    """
+
+    begun: float = -math.inf
+    """Start of the open bucket, seconds since 1970."""
+    open: float | None = None
+    """The newest demand in the open bucket; None: no bucket is open."""
+    seen: Sequence[float] = ()
+    forecasts: Sequence[float] = ()
+    errors: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, memory: object) -> History:
+        """Read what `memory()` wrote; anything else counts as no memory."""
+        if not isinstance(memory, Mapping):
+            return cls()
+        try:
+            made = cls(
+                begun=float(memory["begun"]),
+                open=float(memory["open"]),
+                seen=tuple(float(value) for value in memory["seen"])[-KEPT:],
+                forecasts=tuple(float(value) for value in memory["forecasts"])[-MOST_AHEAD:],
+                errors=tuple(float(value) for value in memory["errors"])[-KEPT_ERRORS:],
+            )
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return cls()
+        numbers = (made.begun, made.open or 0.0, *made.seen, *made.forecasts, *made.errors)
+        return made if all(map(math.isfinite, numbers)) else cls()
+
+    def memory(self) -> dict[str, Any]:
+        """For the status: JSON values, bounded in number."""
+        return {
+            "begun": self.begun,
+            "open": self.open,
+            "seen": list(self.seen),
+            "forecasts": list(self.forecasts),
+            "errors": list(self.errors),
+        }
+
+    def add(self, now: float, demand: float, ahead: int) -> History:
+        """The history after a look; `ahead` is the horizon in buckets."""
+        start = now - now % BUCKET_SECONDS
+        demand = short(demand)
+        if start == self.begun:
+            return replace(self, open=demand)
+        fresh = History(begun=start, open=demand)
+        missed = (start - self.begun) / BUCKET_SECONDS
+        if self.open is None or missed < 0 or missed > GAP_BUCKETS:
+            return fresh
+        closed = self
+        for _ in range(round(missed)):
+            closed = closed.close(ahead)
+        return replace(fresh, seen=closed.seen, forecasts=closed.forecasts, errors=closed.errors)
+
+    def close(self, ahead: int) -> History:
+        """The open bucket is over: a forecast from here, and a verdict on the one whose horizon ends here."""
+        seen = (*self.seen, self.open or 0.0)[-KEPT:]
+        forecasts = (*self.forecasts, short(straight(seen, ahead)))[-MOST_AHEAD - 1 :]
+        errors = self.errors
+        if len(forecasts) > ahead and len(seen) > ahead:
+            errors = (*errors, short(max(seen[-ahead:]) - forecasts[-1 - ahead]))[-KEPT_ERRORS:]
+        return replace(self, seen=seen, forecasts=forecasts[-MOST_AHEAD:], errors=errors)
+
+    def fits(self, replicas: int) -> bool:
+        """Nothing in it, nor what is expected of it, ever needed more than `replicas`."""
+        return all(value <= replicas for value in self.now)
+
+    @property
+    def now(self) -> Sequence[float]:
+        """All buckets, the open one last."""
+        return self.seen if self.open is None else (*self.seen, self.open)
+
+
+def short(value: float) -> float:
+    """The value in DIGITS significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def straight(seen: Sequence[float], ahead: int) -> float:
+    """Level and upward trend, `ahead` buckets on."""
+    return steady(seen) + max(trend(seen, ahead), 0.0) * ahead
+
+
+def steady(seen: Sequence[float]) -> float:
+    """The level: of the last minute, or what there is now where that is less. The down window remembers the rest."""
+    return min(fmean(seen[-LEVEL_BUCKETS:]), seen[-1])
+
+
+def level(history: History) -> float:
+    """Present demand, in replicas."""
+    return steady(history.now) if history.now else 0.0
+
+
+def trend(seen: Sequence[float], ahead: int) -> float:
+    """Slope in replicas per bucket over about the last horizon; 0 while there is too little to tell."""
+    span = seen[-max(ahead, TREND_POINTS) :]
+    if len(span) < TREND_POINTS:
+        return 0.0
+    step = len(span) / TREND_POINTS
+    points = [(index, span[index]) for index in (int(step * number) for number in range(TREND_POINTS))]
+    slopes = sorted((high - low) / (later - earlier) for (earlier, low), (later, high) in combinations(points, 2))
+    return slopes[int(TREND_SHARE * len(slopes))]
+
+
+def quantile(errors: Sequence[float], share: float) -> float:
+    """The `share` quantile of the errors, at least 0."""
+    padded = sorted([*errors, *([0.0] * (MIN_ERRORS - len(errors)))])
+    return max(padded[min(math.ceil(share * len(padded)), len(padded)) - 1], 0.0)
+
+
+def expect(history: History, ahead: int, share: float, patience: float) -> float:
+    """The demand to be ready for, in replicas. `patience` is the share by which a peak may exceed it."""
+    seen = history.now
+    if not seen:
+        return 0.0
+    forecast = straight(seen, ahead)
+    peak = max(seen[-1], min(forecast + quantile(history.errors, share), max(forecast, *seen)))
+    return max(forecast, peak / (1 + patience))

@@ -1,0 +1,98 @@
+"""What demand will be within a load time: level, trend, and how wrong that was before."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from llama_operator.scaling.forecast import BUCKET_SECONDS, KEPT, KEPT_ERRORS, History, expect, level, quantile, trend
+
+START = 1_790_000_010.0
+AHEAD = 8
+
+
+def after(values: Iterable[float], ahead: int = AHEAD) -> History:
+    history = History()
+    for index, value in enumerate(values):
+        history = history.add(START + BUCKET_SECONDS * index, value, ahead)
+    return history
+
+
+def test_a_constant_demand_is_expected_to_stay() -> None:
+    assert expect(after([2.5] * 300), AHEAD, 0.9, 0.0) == 2.5
+
+
+def test_before_anything_was_seen_nothing_is_expected() -> None:
+    assert (expect(History(), AHEAD, 0.9, 0.0), level(History())) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("before", [1, 5, 20, 100, 300])
+@pytest.mark.parametrize("since", [1, 4, 9, 16, 40])
+def test_a_step_is_answered_at_once_and_not_exceeded(before: int, since: int) -> None:
+    assert expect(after([1.0] * before + [4.0] * since), AHEAD, 0.8, 0.0) == 4.0
+
+
+def test_a_steady_climb_is_expected_to_go_on() -> None:
+    climb = [1 + 0.05 * index for index in range(60)]
+    assert expect(after(climb), AHEAD, 0.5, 0.0) == pytest.approx(climb[-1] + 0.05 * AHEAD, abs=0.15)
+
+
+def test_a_fall_is_not_believed_before_it_is_there() -> None:
+    fall = [5 - 0.05 * index for index in range(60)]
+    assert expect(after(fall), AHEAD, 0.5, 0.0) == pytest.approx(fall[-1], abs=0.01)
+
+
+def test_noise_is_no_trend() -> None:
+    source = random.Random(1)  # noqa: S311 - reproducible noise
+    found = [trend([5 + source.gauss(0, 0.3) for _ in range(16)], 16) for _ in range(200)]
+    assert sum(slope > 0.01 for slope in found) < 20
+
+
+def test_bursts_that_come_again_are_kept_ready_for() -> None:
+    bursts = ([1.0] * 6 + [3.0]) * 20
+    assert expect(after([*bursts, 1.0]), AHEAD, 0.8, 0.0) == 3.0
+    assert expect(after([*bursts, 1.0]), AHEAD, 0.8, 0.2) == 2.5
+
+
+def test_one_surprise_is_no_habit() -> None:
+    assert expect(after([1.0] * 60 + [3.0] + [1.0] * 8), AHEAD, 0.8, 0.0) == 1.0
+
+
+def test_the_costs_choose_the_quantile() -> None:
+    errors = [number / 100 for number in range(100)]
+    assert [quantile(errors, share) for share in (0.5, 0.8, 0.95, 1.0)] == [0.49, 0.79, 0.94, 0.99]
+    assert quantile([-1.0] * 100, 0.9) == 0.0
+
+
+def test_after_a_gap_that_nobody_saw_it_begins_anew() -> None:
+    history = after([3.0] * 50)
+    assert history.add(START + 51 * BUCKET_SECONDS, 1.0, AHEAD).seen
+    assert history.add(START + 90 * BUCKET_SECONDS, 1.0, AHEAD).now == (1.0,)
+    assert history.add(START - 3600, 1.0, AHEAD).now == (1.0,)
+
+
+def test_looks_within_a_bucket_change_nothing_under_a_constant_load() -> None:
+    history = after([3.0] * 5)
+    assert history.add(history.begun + 7, 3.0, AHEAD) == history
+
+
+def test_what_is_known_is_read_back_as_it_was_and_is_bounded() -> None:
+    source = random.Random(2)  # noqa: S311 - reproducible noise
+    history = after(source.expovariate(0.3) for _ in range(600))
+    assert History.of(history.memory()) == history
+    assert (len(history.seen), len(history.errors)) == (KEPT, KEPT_ERRORS)
+
+
+GOOD: dict[str, Any] = {"begun": START, "open": 1.0, "seen": [1.0], "forecasts": [1.0], "errors": [0.0]}
+
+
+@pytest.mark.parametrize(
+    "change", [{"begun": None}, {"open": "x"}, {"seen": 3}, {"errors": [float("nan")]}, {"forecasts": [None]}, {"open": float("inf")}]
+)
+def test_a_memory_that_cannot_be_read_counts_as_none(change: dict[str, Any]) -> None:
+    assert History.of(GOOD) != History()
+    assert History.of({**GOOD, **change}) == History()
+    assert History.of(None) == History()

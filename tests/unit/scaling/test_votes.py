@@ -1,0 +1,135 @@
+"""Each signal as a demand in replicas; a queue is work to be done once, no demand; and what a replica can do is corrected by what is seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from llama_operator.scaling.service import Service, learn, learned, recall
+from llama_operator.scaling.signals import Load
+from llama_operator.scaling.votes import LEAST_USE, MOST_USE, demand, patience, prompt_use
+
+SERVICE = Service(prefill=5000, slots=64, itl=0.1, kv=640_000, prompt=1000, output=200)
+LOAD = Load(
+    in_flight=100,
+    held=0,
+    age_seconds=3,
+    replicas_seen=2,
+    running=100,
+    waiting=0,
+    prompt_rate=5000,
+    output_rate=1000,
+    finish_rate=5,
+    growth=0,
+    kv_use=0.2,
+)
+TTFT = 6.0
+
+
+def votes(load: Load, each: float | None = None, service: Service | None = SERVICE) -> dict[str, float | None]:
+    found = demand(load, 2, each, service, TTFT, 0.95)
+    return {vote.signal: None if vote.replicas is None else round(vote.replicas, 3) for vote in found.votes}
+
+
+def test_without_a_service_only_the_users_number_counts() -> None:
+    assert votes(LOAD, 8, None) == {"requests": 12.5}
+
+
+def test_where_nothing_waits_what_runs_is_the_demand() -> None:
+    use = prompt_use(SERVICE, TTFT, 0.95)
+    assert votes(LOAD) == {"slots": round(100 / 64, 3), "prompts": round(1 / use, 3), "cache": round(0.2 / 0.95, 3)}
+
+
+def test_both_the_users_number_and_the_service_count() -> None:
+    assert votes(LOAD, 10)["requests"] == 10
+    assert demand(LOAD, 2, 10, SERVICE, None, 0.95).replicas == 10
+
+
+def test_a_queue_that_does_not_grow_asks_for_no_more_than_its_arrivals() -> None:
+    """128 run, 400 wait, 6 end in a second and none more comes than ends: 6 * 20 s = 120 sequences."""
+    jammed = replace(LOAD, in_flight=528, running=128, waiting=400, finish_rate=6)
+    assert votes(jammed)["slots"] == round(120 / 64, 3)
+    found = demand(jammed, 2, None, SERVICE, TTFT, 0.95)
+    assert found.backlog == 400 * 20 / 64
+
+
+def test_a_queue_that_grows_asks_for_what_arrives() -> None:
+    assert votes(replace(LOAD, in_flight=228, running=128, waiting=100, finish_rate=6, growth=6))["slots"] == round(228 / 64, 3)
+    assert votes(replace(LOAD, in_flight=528, running=128, waiting=400, finish_rate=6, growth=6))["slots"] == round(240 / 64, 3)
+
+
+def test_prompts_that_are_worked_off_are_no_prompts_that_arrive() -> None:
+    draining = replace(LOAD, in_flight=300, running=128, waiting=172, prompt_rate=10_000, finish_rate=10, growth=-7)
+    assert votes(draining)["prompts"] == round(3000 / 5000 / prompt_use(SERVICE, TTFT, 0.95), 3)
+
+
+def test_requests_held_at_the_proxies_wait_too() -> None:
+    assert demand(replace(LOAD, held=64), 2, None, SERVICE, TTFT, 0.95).backlog == 64 * 20 / 64
+
+
+@pytest.mark.parametrize("name", ["prompt_rate", "output_rate", "running", "kv_use"])
+def test_what_cannot_be_seen_has_no_vote_and_makes_the_demand_unsure(name: str) -> None:
+    unseen = replace(LOAD, **{name: None})
+    assert votes(unseen) == {"slots": round(100 / 64, 3), "prompts": None, "cache": None}
+    assert not demand(unseen, 2, None, SERVICE, TTFT, 0.95).sure
+
+
+def test_the_use_of_prefill_follows_from_the_objective() -> None:
+    uses = [prompt_use(SERVICE, ttft, 0.95) for ttft in (0.1, 1.0, 3.0, 6.0, 60.0)]
+    assert uses == sorted(uses)
+    assert (uses[0], uses[-1]) == (LEAST_USE, MOST_USE)
+    assert prompt_use(SERVICE, 3.0, 0.99) < prompt_use(SERVICE, 3.0, 0.9)
+    assert prompt_use(SERVICE, None, 0.9) == MOST_USE
+
+
+def test_a_short_peak_may_exceed_the_slots_by_what_is_free_again_in_time() -> None:
+    assert patience(SERVICE, 4.0) == pytest.approx(4 / 2 / 20)
+    assert (patience(SERVICE, 60.0), patience(SERVICE, None), patience(None, 6.0), patience(replace(SERVICE, output=None), 6.0)) == (
+        0.2,
+        0,
+        0,
+        0,
+    )
+
+
+def test_a_faster_prefill_than_was_believed_is_believed_at_once() -> None:
+    assert learn(SERVICE, replace(LOAD, prompt_rate=14_000), 2).prefill == 7000
+
+
+def test_a_slower_prefill_is_believed_while_prompts_are_what_requests_wait_for() -> None:
+    slow = replace(LOAD, in_flight=110, waiting=10, prompt_rate=6000)
+    service = SERVICE
+    for _ in range(60):
+        service = learn(service, slow, 2)
+    assert service.prefill == pytest.approx(3000, rel=0.01)
+    assert learn(SERVICE, replace(slow, running=128), 2).prefill == 5000
+    assert learn(SERVICE, replace(slow, kv_use=1.95), 2).prefill == 5000
+
+
+def test_the_pace_of_the_batch_is_learned_where_it_is_undisturbed() -> None:
+    service = SERVICE
+    for _ in range(60):
+        service = learn(service, replace(LOAD, prompt_rate=2000, output_rate=2000), 2)
+    assert service.itl == pytest.approx(0.05, rel=0.01)
+    assert learn(SERVICE, replace(LOAD, prompt_rate=9000, output_rate=2000), 2).itl == 0.1
+
+
+def test_what_a_request_costs_is_learned_while_as_many_come_as_end() -> None:
+    fresh = replace(SERVICE, prompt=None, output=None)
+    assert (learn(fresh, LOAD, 2).prompt, learn(fresh, LOAD, 2).output) == (1000, 200)
+    assert learn(fresh, replace(LOAD, growth=4), 2).prompt is None
+    assert learn(fresh, replace(LOAD, finish_rate=0), 2).prompt is None
+
+
+@pytest.mark.parametrize("name", ["prompt_rate", "output_rate", "running", "kv_use"])
+def test_nothing_is_learned_from_what_was_not_seen(name: str) -> None:
+    assert learn(SERVICE, replace(LOAD, **{name: None}), 2) == SERVICE
+    assert learn(SERVICE, LOAD, 0) == SERVICE
+
+
+def test_what_was_learned_is_recalled_and_nonsense_is_not() -> None:
+    service = learn(SERVICE, LOAD, 2)
+    assert recall(SERVICE, learned(service)) == service
+    for nonsense in (None, {"prefill": "x"}, {"itl": -1}, {"prompt": float("nan")}, {"output": None}, {"slots": 3}):
+        assert recall(SERVICE, nonsense) == SERVICE
