@@ -99,8 +99,7 @@ def test_too_few_gpus_are_named_with_their_nodes_and_it_starts_when_they_come_fr
     namespace.wait_ready("holder", 2, 240)
     namespace.apply(stage.simulated("waiter", **whole_node, podTemplate=template))
     said = namespace.wait_reason("waiter", "Progressing", "WaitingForGpus", 120)
-    assert "8 GPUs on one node" in said["message"]
-    assert "0 of 8 on node-a" in said["message"]
-    assert "0 of 8 on node-b" in said["message"]
+    assert "no GPU is free (node-a: 0 of 8, node-b: 0 of 8); a gang needs 8 on one node: move holder-" in said["message"]
+    assert "or wait; it starts by itself when they come free" in said["message"]
     namespace.patch_llama("holder", {"spec": {"replicas": 1}})
     namespace.wait_ready("waiter", 1, 240)
