@@ -12,7 +12,7 @@ from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.models.contents import ModelContents
 from llama_operator.scaling.signals import Missing, Series
 
-NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
+FORBIDDEN, NOT_FOUND, CONFLICT, INVALID = 403, 404, 409, 422
 """HTTP statuses by which an ApiError is told apart."""
 
 

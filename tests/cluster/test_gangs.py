@@ -66,6 +66,27 @@ def test_the_examples_are_accepted_and_their_pods_placed_on_gpus(stage: Stage, n
     assert len(status["replicas"]) == 1
 
 
+def test_the_planner_gives_405b_in_fp8_the_eight_gpus_of_a_node(stage: Stage, namespace: Namespace) -> None:
+    """With spec.parallelism left out. The weights are not here, so that its engine would never start: it is its place that counts."""
+    spec = {
+        "model": {"source": "hf://meta-llama/Llama-3.1-405B-Instruct-FP8", "licenseAccepted": True, "servedName": "Llama-405B"},
+        "hardware": {"accelerator": "nvidia-h100-80gb"},
+        "engine": {"type": "vllm"},
+        "podTemplate": small_requests(stage),
+    }
+    namespace.apply(stage.simulated("planned", **spec))
+    said = namespace.wait_reason("planned", "Accepted", "Fits", 60)
+    assert "tensor 8 x pipeline 1, 8 GPUs: 56.73 GiB of weights on the fullest" in said["message"]
+    assert namespace.status("planned")["plan"]["kvCacheTokens"] == 190_768
+
+    def placed() -> list[str]:
+        return [pod["spec"]["nodeName"] for pod in namespace.pods("planned") if pod["spec"].get("nodeName")]
+
+    assert len(namespace.wait("the gang has its node", placed, 60, "planned")) == 1
+    (pod,) = namespace.pods("planned")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
+
+
 def test_a_gang_of_two_pods_is_replaced_whole_when_one_of_them_is_killed(stage: Stage, namespace: Namespace) -> None:
     template = small_requests(stage)
     shape = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 4}, "parallelism": {"tensor": 4, "pipeline": 2}}

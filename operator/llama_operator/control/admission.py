@@ -6,24 +6,36 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.api.conditions import ConditionType, Reason, find
-from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1 import CPU, LlamaDeploymentSpec
 from llama_operator.lifecycle.revision import as_it_runs, revision_of
 from llama_operator.planning.admission import Admission, Unread, admit, describe, known_model, remembered
 from llama_operator.planning.parallelism import parallelism_of, with_split
-from llama_operator.ports import Models
+from llama_operator.ports import FORBIDDEN, ApiError, Models, Reader
 from llama_operator.rendering.revision import Pinned
 
 
 async def admit_spec(
-    spec: LlamaDeploymentSpec, pinned: Mapping[str, Pinned], previous: Mapping[str, Any], models: Models, *, deleting: bool
+    spec: LlamaDeploymentSpec, pinned: Mapping[str, Pinned], previous: Mapping[str, Any], models: Models, reader: Reader, *, deleting: bool
 ) -> tuple[LlamaDeploymentSpec | None, Admission]:
     """The spec with the split that it runs with, and the verdict; no spec where nothing new may be made of it."""
     running = as_it_runs(spec, pinned, previous)
     if running is not None or deleting:
         kept = running or spec
         return kept, _as_before(kept, previous)
-    verdict = admit(spec, await models.facts(spec.model.source, spec.model.revision))
+    verdict = admit(spec, await models.facts(spec.model.source, spec.model.revision), await _nodes(spec, reader))
     return (with_split(spec, verdict.split) if verdict.split else None), verdict
+
+
+async def _nodes(spec: LlamaDeploymentSpec, reader: Reader) -> list[dict[str, Any]] | None:
+    """The cluster's nodes; None where no GPU is asked for, or the operator may not see them."""
+    if spec.hardware.accelerator == CPU:
+        return None
+    try:
+        return await reader.list("Node")
+    except ApiError as error:
+        if error.status == FORBIDDEN:
+            return None
+        raise
 
 
 def _as_before(spec: LlamaDeploymentSpec, previous: Mapping[str, Any]) -> Admission:

@@ -91,7 +91,8 @@ class Reconciler:
         metadata = raw["metadata"]
         pinned = pinned_revisions(self.senses.store, names.Key(metadata["namespace"], metadata["name"]), metadata["uid"])
         spec = LlamaDeploymentSpec.model_validate(raw["spec"])
-        return await admit_spec(spec, pinned, previous, self.models, deleting=bool(metadata.get("deletionTimestamp")))
+        deleting = bool(metadata.get("deletionTimestamp"))
+        return await admit_spec(spec, pinned, previous, self.models, self.senses.reader, deleting=deleting)
 
     async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
         if spec is None or world.deleting:

@@ -24,9 +24,11 @@ from llama_operator.planning.fit.option import Fit, gib
 from llama_operator.planning.fit.plan import FitPlan, plan_fit
 from llama_operator.planning.fit.search import options
 from llama_operator.planning.fit.wishes import check_wishes
+from llama_operator.planning.gpus import GangShape, gang_shape
 from llama_operator.planning.hardware.accelerators import GIB, Hardware
+from llama_operator.planning.hardware.cluster import accelerator_of_nodes, remarks
 from llama_operator.planning.models.catalogue import known_facts
-from llama_operator.planning.parallelism import Parallelism, parallelism_of
+from llama_operator.planning.parallelism import Parallelism, parallelism_of, with_split
 from llama_operator.planning.shape import ModelShape, check_shape
 
 if TYPE_CHECKING:
@@ -109,8 +111,17 @@ def refuse(problems: Sequence[Problem], verdict: Verdict = "refused") -> Admissi
     return Admission(verdict=verdict, reason=Reason.INVALID, message=message, problems=tuple(problems))
 
 
-def admit(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread) -> Admission:
-    """The verdict on a spec that runs nowhere yet."""
+def admit(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread, nodes: Sequence[Mapping[str, Any]] | None = None) -> Admission:
+    """The verdict on a spec that runs nowhere yet; `nodes` are the cluster's, None where there is no cluster or it may not be asked."""
+    verdict = _verdict(spec, model, nodes)
+    if verdict.split is None or nodes is None:
+        return verdict
+    gang = gang_shape(with_split(spec, verdict.split))
+    said = remarks(spec.hardware, gang.gpus_per_pod, nodes) if isinstance(gang, GangShape) else []
+    return dataclasses.replace(verdict, message="; ".join((verdict.message, *said)))
+
+
+def _verdict(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread, nodes: Sequence[Mapping[str, Any]] | None) -> Admission:
     if isinstance(model, Problem):
         return refuse([dataclasses.replace(model, field="spec.model.source")])
     if isinstance(model, Unread):
@@ -120,9 +131,12 @@ def admit(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread) -> Ad
     if spec.engine.type != "vllm":
         return _unplanned(spec, f"the {spec.engine.type} engine loads no weights, so there is nothing to fit")
     hardware = hardware_of(spec)
-    if isinstance(hardware, list):
-        return _unplanned(spec, f"whether it fits is not known: {hardware[0].message}")
-    return _of_plan(spec, model, hardware)
+    if isinstance(hardware, Hardware):
+        return _of_plan(spec, model, hardware)
+    seen = accelerator_of_nodes(nodes, spec.hardware.gpu_resource) if nodes else None
+    if seen is not None:
+        return _of_plan(spec, model, Hardware(accelerator=seen, gpus_per_node=spec.hardware.gpus_per_node))
+    return _unplanned(spec, f"whether it fits is not known: {hardware[0].message}")
 
 
 def describe(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread) -> Admission:
