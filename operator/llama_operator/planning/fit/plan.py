@@ -14,7 +14,7 @@ from llama_operator.api.problems import Problem
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.nearest import Change, nearest_changes
 from llama_operator.planning.fit.option import Fit, Rejected
-from llama_operator.planning.fit.search import options
+from llama_operator.planning.fit.search import Splits, all_options
 from llama_operator.planning.fit.wishes import Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import Hardware
 
@@ -41,9 +41,10 @@ def plan_fit(model: ModelFacts, hardware: Hardware, wishes: Wishes) -> FitPlan:
     name, accelerator = model.name, hardware.accelerator.name
     if problems := check_wishes(model, hardware, wishes):
         return FitPlan(model=name, accelerator=accelerator, verdict="invalid", problems=tuple(problems))
-    fits, rejected = options(model, hardware, wishes)
+    splits = Splits(model)
+    fits, rejected = all_options(splits.ask(hardware, wishes))
     if not fits:
-        nearest = tuple(nearest_changes(model, hardware, wishes))
+        nearest = tuple(nearest_changes(model, splits, hardware, wishes))
         return FitPlan(model=name, accelerator=accelerator, verdict="does_not_fit", rejected=tuple(rejected), nearest=nearest)
     chosen, *others = fits
     return FitPlan(model=name, accelerator=accelerator, verdict="fits", chosen=chosen, alternatives=tuple(others), rejected=tuple(rejected))

@@ -26,7 +26,7 @@ from llama_operator.planning.fit.speed import (
     step_seconds,
     tokens_per_second,
 )
-from llama_operator.planning.fit.split import Stage, layer_sums, stages, why_not_tensor
+from llama_operator.planning.fit.split import Stage, lay_out, layer_sums, stages, why_not_tensor
 from llama_operator.planning.fit.wishes import Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator, Hardware
 from llama_operator.planning.models.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
@@ -238,7 +238,7 @@ def test_speeds_are_unknown_where_bandwidth_or_flops_are() -> None:
 
 
 def test_a_token_passes_the_stages_one_after_the_other() -> None:
-    parts = (Stage(layers=2, weights=50, read=40), Stage(layers=1, weights=70, read=60))
+    parts = lay_out((Stage(layers=2, weights=50, read=40), Stage(layers=1, weights=70, read=60)))
     gpu = Accelerator(name="some", memory=1, bandwidth=10.0)
     assert step_seconds(parts, gpu, token_bytes=4) == 10
     # five sequences on two stages are three at a time; each has 6 tokens of 4 bytes in every layer
