@@ -13,9 +13,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.properties.test_fit import gpus, models
+from tests.harness.models import fp8
+from tests.properties.test_fit import gpus, models, shapes
 
-from llama_operator.planning.facts import ModelFacts
+from llama_operator.planning.facts import ModelFacts, Precision, Quantization
 from llama_operator.planning.fit import kv
 from llama_operator.planning.fit.nearest import Change
 from llama_operator.planning.fit.option import Fit
@@ -25,6 +26,7 @@ from llama_operator.planning.fit.search import Splits, best, most_requests, opti
 from llama_operator.planning.fit.split import layer_sums, split_layers, stages
 from llama_operator.planning.fit.wishes import Ranking, Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator, Hardware
+from llama_serving.config import ModelShape
 
 cpus = st.builds(
     lambda memory, bandwidth: Hardware(accelerator=Accelerator(name="cpu", memory=memory, bandwidth=bandwidth), gpus_per_node=0),
@@ -38,10 +40,16 @@ nodes = st.builds(
 hardware = st.one_of(nodes, cpus)
 
 
+def int8(shape: ModelShape) -> ModelFacts:
+    """A model that some accelerators of the catalogue are not asked about."""
+    method = Quantization(method="compressed-tensors", weights=Precision.INT8, activations=Precision.INT8)
+    return dataclasses.replace(fp8(shape), quantization=method)
+
+
 @st.composite
 def questions(draw: st.DrawFn) -> tuple[ModelFacts, Hardware, Wishes]:
     """Mostly valid ones, from those that everything fits to those that nothing does."""
-    model = draw(models)
+    model = draw(st.one_of(models, shapes().map(int8)))
     layers = model.shape.layers
     partition = draw(st.one_of(st.none(), st.lists(st.integers(1, layers), min_size=1, max_size=4)))
     if partition is not None:

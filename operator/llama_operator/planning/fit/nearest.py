@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,7 +103,7 @@ def _shorter_context(asked: _Asked) -> tuple[str, Fit | None]:
 def _more_nodes(asked: _Asked) -> tuple[str, Fit | None]:
     """As few more as possible. More nodes only add splits."""
     more = () if asked.hardware.accelerator.is_cpu else range(asked.wishes.nodes + 1, NODES_TRIED + 1)
-    question = _first_that_fits([asked.ask(nodes=nodes) for nodes in more])
+    question = _first_that_fits(asked.ask(nodes=nodes) for nodes in more)
     if question is None:
         return "", None
     return f"use {question.wishes.nodes} nodes of {asked.hardware.gpus_per_node}", best(question)
@@ -118,16 +118,17 @@ def _larger(asked: _Asked) -> Iterator[Change]:
     same = [each for each in CATALOGUE.values() if each.name.partition("-")[0] == maker]
     larger = sorted((each.memory, each.name) for each in same or CATALOGUE.values() if each.memory is not None and each.memory > have)
     names = [] if accelerator.is_cpu else [name for _, name in larger]
-    question = _first_that_fits([asked.ask(dataclasses.replace(asked.hardware, accelerator=CATALOGUE[name])) for name in names])
+    question = _first_that_fits(asked.ask(dataclasses.replace(asked.hardware, accelerator=CATALOGUE[name])) for name in names)
     fit = None if question is None else best(question)
     if question is not None and fit is not None:
         name = question.hardware.accelerator.name
         yield Change(change=f"use {name}, {count} to a node", fit=fit, accelerator=name)
 
 
-def _first_that_fits(questions: Sequence[Question | None]) -> Question | None:
-    """The first that some split fits; None where there is none. What fits one of them fits those after it, so that half of them are passed
-    over at once.
+def _first_that_fits(questions: Iterable[Question | None]) -> Question | None:
+    """The first that some split fits; None where there is none. What fits one that makes sense fits those after it, so that half of them
+    are passed over at once.
     """
-    index = bisect.bisect_left(questions, True, key=lambda question: question is not None and fits(question))
-    return questions[index] if index < len(questions) else None
+    sensible = [question for question in questions if question is not None]
+    index = bisect.bisect_left(sensible, True, key=fits)
+    return sensible[index] if index < len(sensible) else None
