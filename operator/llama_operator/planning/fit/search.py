@@ -37,7 +37,7 @@ def options(model: ModelFacts, hardware: Hardware, wishes: Wishes) -> tuple[list
 
 
 def all_options(question: Question) -> tuple[list[Fit], list[Rejected]]:
-    """The same."""
+    """The same for a model whose layouts other questions share."""
     found = list(_evaluated(question))
     fitting = [each for each in found if isinstance(each, Fit)]
     return rank(fitting, question.wishes.ranking), [each for each in found if isinstance(each, Rejected)]
