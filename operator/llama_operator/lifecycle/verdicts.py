@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llama_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from llama_operator.lifecycle.gangs import LOADING_STATES, Gang, GangState
-from llama_operator.lifecycle.observed import Failures, Unknown, World, rfc3339
+from llama_operator.lifecycle.observed import Failures, Serve, Unknown, World, rfc3339
 from llama_operator.lifecycle.plan import Plan
 from llama_operator.planning.admission import Admission
 from llama_operator.planning.gpus import GangShape
@@ -119,14 +119,16 @@ def _leaving(plan: Plan) -> Condition | None:
 
 
 def _head(world: World, revision: str | None) -> Condition | None:
-    head = world.head(revision) if revision else None
-    if head is not None and head.ready:
+    head, view = (world.head(revision), world.serve.get(revision)) if revision else (None, None)
+    # A busy head misses a probe now and then; one that answers for the application is up.
+    if head is not None and (head.ready or (isinstance(view, Serve) and view.deployed)):
         return None
     if head is None:
         return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, "the head pod is not there yet")
     agent = world.agent(head)
     failed = agent.root_cause.message if agent and agent.root_cause and agent.phase == "Failed" else None
-    why = failed or head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet"
+    doing = f" ({agent.message})" if agent and agent.message else ""
+    why = failed or head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet{doing}"
     return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, f"the head starts: {why}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_pod, conte
 from llama_operator.api.conditions import MESSAGE_LIMIT, Condition, ConditionType, Reason, find, merge
 from llama_operator.api.problems import Problem
 from llama_operator.lifecycle.gangs import GangState
-from llama_operator.lifecycle.observed import Agent, Failures, NodeGpus, Unknown, World
+from llama_operator.lifecycle.observed import Agent, Failures, Unknown, World
 from llama_operator.lifecycle.plan import plan
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.lifecycle.revision import make_wish
@@ -23,7 +22,6 @@ from llama_operator.lifecycle.status import (
     says_something_new,
 )
 from llama_operator.planning.admission import Admission, refuse
-from llama_operator.planning.hardware.requests import Holder
 from llama_operator.planning.parallelism import Parallelism
 
 READY, LOADING, FAILED, BROKEN, PENDING = GangState.READY, GangState.LOADING, GangState.FAILED, GangState.BROKEN, GangState.PENDING
@@ -41,16 +39,15 @@ def status_of(
     return build_status(world, decided, scaling, admission, previous or {}, NEW, now)
 
 
-def gpu_story() -> World:
-    scene = Scene(size=2, gpus=8).head().gang(0, READY).gang(1, PENDING, unschedulable="0/4 nodes are available")
-    nodes = [NodeGpus(node="a", total=8, free=0), NodeGpus(node="b", total=8, free=8), NodeGpus(node="c", total=8, free=3)]
-    holders = [Holder(pod="llm/demo-one", node="a", gpus=8), Holder(pod="secret/plans", node="c", gpus=5)]
-    return scene.says(2, running=[0]).world(gpus=nodes, holders=holders)
-
-
 def headless() -> World:
     scene = Scene().head().gang(0, READY).gang(1, READY)
     scene.serve[NEW] = Unknown("ConnectTimeout")
+    return scene.world()
+
+
+def busy_head() -> World:
+    scene = Scene().head(ready=False)
+    scene.agents[f"demo-{N}-head"] = Agent(phase="Starting", message="Ray starts")
     return scene.world()
 
 
@@ -83,6 +80,20 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         "HeadStarting",
         f"the head starts: pod demo-{N}-head is Running, not ready yet",
     ),
+    "a head that says what it does": (
+        busy_head(),
+        A.PROGRESSING,
+        "True",
+        "HeadStarting",
+        f"the head starts: pod demo-{N}-head is Running, not ready yet (Ray starts)",
+    ),
+    "a head that missed a probe and answers all the same": (
+        Scene().head(ready=False, ready_since=None).gang(0, READY).gang(1, READY).says(2, running=[0, 1]).world(),
+        A.PROGRESSING,
+        "False",
+        "Complete",
+        "2 of 2 replicas are ready",
+    ),
     "a load, with its percent": (
         percent_story(),
         A.PROGRESSING,
@@ -96,53 +107,6 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         "True",
         "Loading",
         "0 of 2 replicas are ready; gangs are being made",
-    ),
-    "not enough GPUs": (
-        gpu_story(),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; 11 GPUs are free, on 2 nodes (b: 8, c: 3); a gang needs 2 x 8, each on one node: "
-            "move a pod of another namespace (5 on c), or wait; it starts by itself when they come free"
-        ),
-    ),
-    "not enough GPUs, and the nodes cannot be read": (
-        replace(gpu_story(), gpus=Unknown("403 Forbidden")),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free GPUs are not known (403 Forbidden); the scheduler says: "
-            f"pod demo-{N}-g1-0: 0/4 nodes are available; it starts by itself when they come free"
-        ),
-    ),
-    "one's own pod is named": (
-        replace(gpu_story(), holders=[Holder(pod="llm/demo-one", node="c", gpus=5), Holder(pod="secret/plans", node="a", gpus=8)]),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; 11 GPUs are free, on 2 nodes (b: 8, c: 3); a gang needs 2 x 8, each on one node: "
-            "move demo-one (5 on c), or wait; it starts by itself when they come free"
-        ),
-    ),
-    "GPUs are free, and something else is in the way": (
-        replace(gpu_story(), gpus=[NodeGpus(node="a", total=8, free=8), NodeGpus(node="b", total=8, free=8)]),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; a gang needs 2 x 8, each on one node: a, b would do, and the scheduler says: "
-            f"pod demo-{N}-g1-0: 0/4 nodes are available"
-        ),
-    ),
-    "no GPU anywhere": (
-        replace(gpu_story(), gpus=[]),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        "1 of 2 replicas wait for a place; no node has a GPU; a gang needs 2 x 8, each on one node; it starts by itself when they come free",
     ),
     "a CPU replica without a place": (
         Scene().head().gang(0, PENDING, unschedulable="Insufficient memory").world(),
