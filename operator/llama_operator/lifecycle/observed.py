@@ -145,6 +145,8 @@ class Agent:
     joined: bool = False
     in_flight: int | None = None
     kv_cache_tokens: int | None = None
+    weight_bytes: int | None = None
+    """Of the fullest rank of the pod."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Agent:
@@ -165,6 +167,7 @@ class Agent:
             joined=bool(_object(body.get("ray") or {}).get("joined")),
             in_flight=_whole(engine.get("inFlight")),
             kv_cache_tokens=_whole(engine.get("kvCacheTokens")),
+            weight_bytes=_whole(body.get("weightBytesPerRank")),
         )
 
 

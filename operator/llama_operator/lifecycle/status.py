@@ -53,7 +53,7 @@ def build_status(
     }
     if revision:
         status["revision"] = revision
-    if planned := planned_and_observed(admission, plan.gangs, previous, revision):
+    if planned := planned_and_observed(world, admission, plan.gangs, previous, revision):
         status["plan"] = planned
     if plan.failures.attempts:
         status["failures"] = failures_to_json(plan.failures)
