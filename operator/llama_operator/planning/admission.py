@@ -179,7 +179,7 @@ def _of_plan(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware) -
 
 def _changing_memory(args: Mapping[str, Any]) -> str:
     """The engine's arguments that the planner does not compute with, in words."""
-    computed = {("quantization", "fp8"), ("dtype", "auto")}
+    computed = [("quantization", "fp8"), ("dtype", "auto")]  # a list: a value may be an object, which no set takes
     return ", ".join(f"spec.engine.args.{name}" for name in sorted(MEMORY_ARGS & set(args)) if (name, args[name]) not in computed)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_operator.api.conditions import Reason
+from llama_operator.api.engine_args import check_args
 from llama_operator.api.problems import Problem
 from llama_operator.api.status import PlanStatus
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
@@ -88,9 +89,27 @@ def test_what_misses_by_less_than_the_reserve_is_accepted_and_called_tight() -> 
     assert [TIGHT in found.message for found in tight] == [False, True]
 
 
-@pytest.mark.parametrize("name", sorted(MEMORY_ARGS - {"quantization", "dtype", "load_format", "hf_overrides", "speculative_config"}))
+VALUES: dict[str, Any] = {
+    "cpu_offload_gb": 40.0,
+    "dtype": "float16",
+    "enable_lora": True,
+    "hf_overrides": {"num_hidden_layers": 8},
+    "kv_cache_memory_bytes": 10**9,
+    "load_format": "bitsandbytes",
+    "num_gpu_blocks_override": 100,
+    "quantization": "bitsandbytes",
+    "speculative_config": {"method": "ngram"},
+}
+
+
+def test_the_table_knows_every_such_argument_and_each_is_one_of_the_engine() -> None:
+    assert VALUES.keys() == MEMORY_ARGS
+    assert check_args("vllm", VALUES) == []
+
+
+@pytest.mark.parametrize("name", VALUES)
 def test_arguments_that_change_the_memory_are_left_to_the_engine(name: str) -> None:
-    asked = spec("meta-llama/Llama-3.1-70B", parallelism={"tensor": 1, "pipeline": 1}, engine={"args": {name: 1}})
+    asked = spec("meta-llama/Llama-3.1-70B", parallelism={"tensor": 1, "pipeline": 1}, engine={"args": {name: VALUES[name]}})
     found = verdict(asked)
     assert (found.verdict, found.split) == ("unknown", Parallelism(tensor=1, pipeline=1))
     assert f"spec.engine.args.{name} changes what it needs" in found.message
