@@ -64,8 +64,12 @@ def head(tmp_path: Path) -> Iterator[Start]:
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
+        # In peace: an agent that is killed leaves what it started to nobody.
+        process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
 
 
 def wait(what: Callable[[], Any], seconds: float = 60) -> Any:
