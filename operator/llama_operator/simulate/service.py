@@ -75,7 +75,7 @@ def check_service(service: Service) -> list[Problem]:
     allowed = {
         "prefill": ("a finite number above 0, in prompt tokens per second", _above(service.prefill, 0)),
         "slots": ("a whole number of at least 1", service.slots >= 1),
-        "itl": ("a finite number of at least 0, in seconds, above 0 where itlPerSequence is 0", _itl(service)),
+        "itl": ("a finite number of at least 0, in seconds, above 0 where itl-per-sequence is 0", _itl(service)),
         "kv": ("a number above 0, in tokens", service.kv > 0),
         "chunk": ("a finite number above 0, in prompt tokens per step", service.chunk is None or _above(service.chunk, 0)),
         "accepts": ("a whole number of at least 1", service.accepts is None or service.accepts >= 1),
