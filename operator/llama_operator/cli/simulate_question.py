@@ -160,7 +160,7 @@ def _source(arguments: argparse.Namespace, given: Mapping[str, Any], problems: l
     if arguments.generate is not None:
         if arguments.generate not in KINDS:
             problems.append(_choice("--generate", arguments.generate, tuple(KINDS)))
-        return f"generated: {getattr(KINDS.get(arguments.generate), 'about', '')}", lambda: (
+        return f"generated {getattr(KINDS.get(arguments.generate), 'about', '')}", lambda: (
             simulate_traffic.generate(arguments.generate, given.get("hours"), seed, copies),
             [],
         )

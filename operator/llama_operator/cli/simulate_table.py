@@ -47,7 +47,7 @@ def _policies(rows: Sequence[RunDocument]) -> Table:
     table = _table("policy")
     against = any(row.attainment_vs_clairvoyant is not None for row in rows)
     titles = ("attained", "replica-\nhours", "mean\nreplicas", "p50\ns", "p95\ns", "p99\ns", "changes", "unserved")
-    for title in (*titles, *(("attained of\nclairvoyant", "hours of\nclairvoyant") if against else ())):
+    for title in (*titles, *(("attained\nof clair-\nvoyant", "hours of\nclair-\nvoyant") if against else ())):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         cells = [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llama_operator.simulate.engine import Outcome
 
 BINS = 4096
 """Of a factor e, to find a percentile without sorting everything: its bin is sorted alone."""
+SORTED = 1_000_000
+"""Values up to so many are sorted after all: that is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +59,25 @@ def percentile(outcome: Outcome, share: float) -> float | None:
 
 
 def percentiles(values: Sequence[float], shares: Sequence[float]) -> list[float | None]:
-    """By nearest rank; what is not a number ranks last, and is told as None. Ten million values are never copied."""
-    counts = Counter(_bin(value) for value in values)
+    """By nearest rank; what is not a number ranks last, and is told as None. Of many values only one bin at a time is copied."""
     found: list[float | None] = []
+    counts = Counter(map(_bin, values)) if len(values) > SORTED else Counter({0.0: len(values)})
+    ranked = [] if len(values) > SORTED else _sorted(values)
     for share in shares:
         left = max(math.ceil(share * len(values)), 1)
         for index in sorted(counts):
             if left <= counts[index]:
-                within = sorted(value for value in values if _bin(value) == index)
-                found.append(within[left - 1] if index < math.inf else None)
+                within = ranked or _sorted(value for value in values if _bin(value) == index)
+                found.append(within[left - 1] if math.isfinite(within[left - 1]) else None)
                 break
             left -= counts[index]
         else:
             found.append(None)
     return found
+
+
+def _sorted(values: Iterable[float]) -> list[float]:
+    return sorted(math.inf if math.isnan(value) else value for value in values)
 
 
 def _bin(value: float) -> float:

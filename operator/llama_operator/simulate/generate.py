@@ -110,18 +110,18 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "conversation": Kind(about="as the Azure conversations of 2023", make=lambda seconds, seed: bursty(CONVERSATION, seconds, seed)),
-    "code": Kind(about="as the Azure code completions of 2023, in bursts", make=lambda seconds, seed: bursty(CODE, seconds, seed)),
+    "conversation": Kind(about="conversations as of Azure 2023", make=lambda seconds, seed: bursty(CONVERSATION, seconds, seed)),
+    "code": Kind(about="code completions as of Azure 2023, in bursts", make=lambda seconds, seed: bursty(CODE, seconds, seed)),
     "mooncake": Kind(
-        about="as the Mooncake conversations of 2025, with long prompts", make=lambda seconds, seed: bursty(MOONCAKE, seconds, seed)
+        about="conversations as of Mooncake 2025, with long prompts", make=lambda seconds, seed: bursty(MOONCAKE, seconds, seed)
     ),
     "week": Kind(
-        about="as the Azure conversations of 2023, from Monday 00:00 on with days, nights and a weekend",
+        about="a week of conversations as of Azure 2023",
         make=lambda seconds, seed: diurnal_week(CONVERSATION, seed, seconds=seconds),
         hours=168.0,
     ),
     "flash": Kind(
-        about="as the Azure conversations of 2023, five times as many for five minutes from the middle on",
+        about="conversations as of Azure 2023, five times as many for five minutes",
         make=lambda seconds, seed: flash_crowd(CONVERSATION, seconds, seed, at=seconds / 2),
     ),
 }

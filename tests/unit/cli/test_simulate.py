@@ -63,7 +63,7 @@ def test_a_table_says_what_was_replayed_and_what_came_of_it() -> None:
     assert (answer.status, answer.err) == (0, "")
     assert [line for line in answer.out.splitlines() if len(line) > 110 or line != line.rstrip()] == []
     lines = answer.out.splitlines()
-    assert lines[0] == "Simulated scaling: generated: as the Azure conversations of 2023"
+    assert lines[0] == "Simulated scaling: generated conversations as of Azure 2023"
     for words in ("1 to 24 replicas", "30 s to load", "scraped every 15 s", "4,900 prompt tokens/s, 64 slots", "a first token within 6 s"):
         assert words in answer.out
     assert [line.split()[0] for line in lines if line.strip().startswith(("ours", "static", "clairvoyant "))] == [
