@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.api.v1alpha1 import AutoscalingSpec, LlamaDeploymentSpec
 from llama_operator.cli import simulate_traffic
 from llama_operator.cli.files import shown
 from llama_operator.cli.plan import spec_of_file
@@ -118,11 +118,7 @@ def _question(
         base = replace(base, words=f"{base.words}, but for --service") if asked.service else base
     service = replace(base.service, **asked.service)
     scaling = spec.autoscaling if spec else None
-    in_flight = float(given.get("target") or (scaling and scaling.objective.in_flight_per_replica) or in_flight_target(service, traffic))
-    objective = Objective(in_flight=in_flight)
-    if scaling is not None:
-        up, down = scaling.scale_up_stabilization_seconds, scaling.scale_down_stabilization_seconds
-        objective = replace(objective, scale_up_seconds=float(up), scale_down_seconds=float(down))
+    objective = _objective(given, scaling, in_flight_target(service, traffic))
     setup = Setup(
         service=service,
         load=LoadTime(seconds=given["load_seconds"], spread=given.get("load_spread", 0.0)),
@@ -133,18 +129,31 @@ def _question(
         lag=given.get("lag", 0.0),
         seed=given.get("seed", 0),
     )
-    wished = scaling.objective.time_to_first_token_seconds if scaling else None
     contest = Contest(
         traffic=traffic,
         entries=asked.entries,
         setup=setup,
         objective=objective,
-        ttft_seconds=given.get("slo_ttft", wished or TTFT_SECONDS),
+        ttft_seconds=objective.ttft_seconds,
     )
     if spec is not None and scaling is None:
         notes = [*notes, "the file asks for no autoscaling: bounds and objective are the options'"]
     resource = None if arguments.file is None else shown(arguments.file)
     return Question(contest=contest, traffic=words, replica=base.words, resource=resource, gpus=base.gpus, notes=tuple(notes))
+
+
+def _objective(given: Mapping[str, Any], scaling: AutoscalingSpec | None, target: int) -> Objective:
+    """What the options say, else the file, else the defaults; `target` in flight where nobody says a number."""
+    wished = scaling.objective if scaling else None
+    in_flight = given.get("target") or (wished and wished.in_flight_per_replica)
+    ttft = given.get("slo_ttft") or (wished and wished.time_to_first_token_seconds) or TTFT_SECONDS
+    made = Objective(in_flight=float(in_flight or target), ttft_seconds=float(ttft), of_ttft=in_flight is None)
+    if wished and wished.percentile is not None:
+        made = replace(made, percentile=wished.percentile / 100)
+    if scaling is not None:
+        up, down = scaling.scale_up_stabilization_seconds, scaling.scale_down_stabilization_seconds
+        made = replace(made, scale_up_seconds=float(up), scale_down_seconds=float(down))
+    return made
 
 
 def _source(arguments: argparse.Namespace, given: Mapping[str, Any], problems: list[Problem]) -> tuple[str, Bring]:

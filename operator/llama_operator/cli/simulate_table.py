@@ -80,7 +80,7 @@ def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, g
     return table
 
 
-SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica"}
+SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
 
 
 def _setting(change: str) -> str:

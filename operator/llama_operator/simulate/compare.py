@@ -56,15 +56,13 @@ def compare(contest: Contest, watch: Watch = unwatched) -> Iterator[Run]:
         if entry.name == REFERENCE:
             yield _known(contest, watch)
         else:
-            yield _run(contest, scaler(entry, contest.objective, setup.minimum, setup.maximum), setup, watch)
+            yield _run(contest, scaler(entry, contest.objective, setup), setup, watch)
 
 
 def neighbours(contest: Contest, watch: Watch = unwatched) -> Iterator[Run]:
-    """Ours with one bound moved by one, and with the requests for each replica a quarter more and less. A bound that cannot be is left
-    out.
-    """
+    """Ours with one bound moved by one, and with its objective a quarter more and less. A bound that cannot be is left out."""
     for change, setup, objective in variations(contest):
-        ours = Named(name=f"{OURS}@{change}", scaler=scaler(Entry(name=OURS), objective, setup.minimum, setup.maximum))
+        ours = Named(name=f"{OURS}@{change}", scaler=scaler(Entry(name=OURS), objective, setup))
         run = _run(contest, ours, setup, watch)
         yield replace(run, change=change)
 
@@ -79,6 +77,10 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
         if maximum >= max(setup.minimum, 1):
             yield f"max={maximum}", replace(setup, maximum=maximum, initial=min(setup.initial, maximum)), objective
     for factor in (0.75, 1.25):
+        if objective.of_ttft:
+            seconds = float(f"{objective.ttft_seconds * factor:.3g}")
+            yield f"ttft={seconds:g}", setup, replace(objective, ttft_seconds=seconds)
+            continue
         target = max(1.0, round(objective.in_flight * factor))
         if target != objective.in_flight:
             yield f"target={target:g}", setup, replace(objective, in_flight=target)

@@ -11,12 +11,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llama_operator.api.problems import Problem, show
 from llama_operator.scaling.policy import Policy
 from llama_operator.simulate.document import REFERENCE
+from llama_operator.simulate.engine import Setup
 from llama_operator.simulate.policies.aibrix import Aibrix
 from llama_operator.simulate.policies.hpa import Hpa
 from llama_operator.simulate.policies.keda import Keda
@@ -58,9 +59,15 @@ class Objective:
     """What scalers are told. Seconds."""
 
     in_flight: float
-    """Requests for each replica."""
+    """Requests for each replica: the peers' objective."""
+    ttft_seconds: float = 6.0
+    percentile: float = 0.95
+    """Share of the requests that `ttft_seconds` should hold for."""
+    of_ttft: bool = False
+    """Whether ours is told `ttft_seconds`, where it can be; else it is told `in_flight`."""
     scale_up_seconds: float = 0.0
-    scale_down_seconds: float = 300.0
+    scale_down_seconds: float | None = None
+    """None: the policy's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,21 +113,27 @@ def read_policies(text: str) -> tuple[list[Entry], list[Problem]]:
     return entries, problems
 
 
-def scaler(entry: Entry, objective: Objective, minimum: int, maximum: int) -> Scaler:
+def scaler(entry: Entry, objective: Objective, setup: Setup) -> Scaler:
     """The scaler of an entry that is not the reference, which must be made from the traffic."""
     if entry.name == STATIC:
         return Static(replicas=int(entry.number or 0))
     if entry.name == OURS:
-        policy = Policy(
-            min_replicas=minimum,
-            max_replicas=maximum,
-            in_flight_per_replica=objective.in_flight,
-            scale_up_seconds=objective.scale_up_seconds,
-            scale_down_seconds=objective.scale_down_seconds,
-        )
-        return Ours(policy=policy)
+        return _ours(objective, setup)
     made = PEERS[entry.name](entry.number or objective.in_flight)
     return made if entry.number is None else Named(name=entry.label, scaler=made)
+
+
+def _ours(objective: Objective, setup: Setup) -> Scaler:
+    """The operator's policy as it would be configured. Of objectives it serves requests in flight alone."""
+    policy = Policy(
+        min_replicas=setup.minimum,
+        max_replicas=setup.maximum,
+        in_flight_per_replica=objective.in_flight,
+        scale_up_seconds=objective.scale_up_seconds,
+    )
+    if objective.scale_down_seconds is not None:
+        policy = replace(policy, scale_down_seconds=objective.scale_down_seconds)
+    return Ours(policy=policy)
 
 
 def check_static(entries: list[Entry], minimum: int, maximum: int) -> Iterator[Problem]:

@@ -35,6 +35,7 @@ from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traces import BadTraceError, detect, superpose
 from llama_operator.simulate.traffic import Traffic, gather
 
+WORLD = Setup(service=Service(), load=LoadTime(seconds=30), initial=3, maximum=6)
 ROWS = [Request(0.0, 1000.0, 10.0), Request(5.0, 3000.0, 20.0), Request(5.0, 2000.0, 60.0)]
 
 
@@ -128,7 +129,7 @@ def test_policies_are_read_by_name(text: str, labels: list[str]) -> None:
     entries, problems = read_policies(text)
     assert problems == []
     assert [entry.label for entry in entries] == labels
-    named = [scaler(entry, Objective(in_flight=30), 1, 24).name for entry in entries if entry.name != REFERENCE]
+    named = [scaler(entry, Objective(in_flight=30), WORLD).name for entry in entries if entry.name != REFERENCE]
     assert named == [label for label in labels if label != REFERENCE]
 
 
@@ -165,7 +166,7 @@ def contest(*names: str, seconds: float = 600, **changes: object) -> Contest:
     made = Contest(
         traffic=gather(poisson(CONVERSATION, seconds, seed=1)),
         entries=tuple(read_policies(",".join(names))[0]),
-        setup=Setup(service=Service(), load=LoadTime(seconds=30), initial=3, maximum=6),
+        setup=WORLD,
         objective=Objective(in_flight=32),
         ttft_seconds=6.0,
     )
@@ -200,6 +201,8 @@ def test_neighbours_move_one_setting_each() -> None:
     edge = replace(small, setup=replace(small.setup, minimum=1, maximum=1, initial=1), objective=Objective(in_flight=1))
     assert [change for change, _, _ in variations(edge)] == ["min=0", "max=2"]
     assert all(setup.minimum <= setup.initial <= setup.maximum for _, setup, _ in variations(edge))
+    timely = replace(edge, objective=Objective(in_flight=9, of_ttft=True))
+    assert [change for change, _, _ in variations(timely)][2:] == ["ttft=4.5", "ttft=7.5"]
 
 
 @pytest.mark.parametrize(("seconds", "width"), [(0, 1), (240, 1), (241, 2), (3600, 15), (604_800, 3600), (1e9, math.ceil(1e9 / 240))])
