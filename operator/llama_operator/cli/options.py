@@ -151,11 +151,9 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
         ("--scrape", "SECONDS", "between two looks of Prometheus (15)"),
         ("--lag", "SECONDS", "until a query sees a scrape (0)"),
     )
-    _options(
-        parser.add_argument_group("answer"),
-        ("--output", "FILE", "write there instead of to the standard output"),
-    )
-    parser.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
+    answer = parser.add_argument_group("the answer")
+    answer.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
+    answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:

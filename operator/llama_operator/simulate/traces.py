@@ -22,6 +22,8 @@ from llama_operator.simulate.service import Request
 
 MOST_TOKENS = 10_000_000
 """In one request. The longest context that a Llama model names is 10 M tokens (Llama 4 Scout); more is a mistake of units."""
+LONGEST_SECONDS = 366 * 86_400.0
+"""From the first request to the last; more is a mistake of units."""
 COPY_SHIFT_SECONDS = 7.3
 """Copy k starts k times this later, so that copies do not arrive in step."""
 AZURE_HEADER, CSV_HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens", "arrival_seconds,input_tokens,output_tokens"
@@ -56,6 +58,9 @@ def read_trace(lines: Iterable[str], form: str) -> Iterator[Request]:
             raise _bad(number, f"{row.time:g} s", allowed, "Sort the file by time.")
         before = row.time
         begun = row.time if begun is None else begun
+        if row.time - begun > LONGEST_SECONDS:
+            allowed = "a time of at most 366 days after the first"
+            raise _bad(number, f"{row.time:g} s", allowed, "See that the unit of time is the format's.")
         yield Request(row.time - begun, _tokens(number, row.prompt, "prompt"), _tokens(number, row.output, "output"))
     if begun is None:
         raise BadTraceError(

@@ -146,8 +146,9 @@ def test_text_and_marks_stand_out_from_the_background(scheme: int) -> None:
         assert (high + 0.05) / (low + 0.05) >= least, name
 
 
-def test_names_that_are_markup_or_no_characters_stay_names(tmp_path: Path) -> None:
-    trace = tmp_path / "a<b>&'\"\x01<script>"
+def test_names_that_are_markup_or_no_characters_stay_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    trace = Path("a<b>&'\"\x01<script>")
     trace.write_text("arrival_seconds,input_tokens,output_tokens\n0,10,10\n", encoding="utf-8")
     answer = run("simulate", "--trace", str(trace), "--load-seconds", "1", "--policy", "ours", "-o", "html")
     assert (answer.status, answer.err) == (0, "")
