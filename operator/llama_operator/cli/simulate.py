@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if console is not None:
         from llama_operator.cli.simulate_table import tables  # needs rich
 
-        write_tables(console, tables(question, runs))
+        write_tables(console, tables(question, runs, console.width))
     elif form == "json":
         document = to_json([each.figures for each in runs])
         text.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -22,18 +22,23 @@ FOOTNOTE = (
 )
 
 
-def tables(question: Question, runs: Sequence[Run]) -> Iterator[RenderableType]:
-    """All of it."""
+WIDE = 108
+"""Columns of a terminal from which on all numbers are shown; -o json has them in any case."""
+
+
+def tables(question: Question, runs: Sequence[Run], width: int) -> Iterator[RenderableType]:
+    """All of it, for so many columns."""
+    wide = width >= WIDE
     told = document([each.figures for each in runs]).runs
     yield Group(Text(f"Simulated scaling: {question.traffic}", style="bold"), _facts(question))
     asked = [row for row, each in zip(told, runs, strict=True) if not each.change]
-    parts: list[RenderableType] = [Text("Policies on this traffic", style="bold"), Padding(_policies(asked), (0, 0, 0, 2))]
+    parts: list[RenderableType] = [Text("Policies on this traffic", style="bold"), Padding(_policies(asked, wide=wide), (0, 0, 0, 2))]
     yield Group(*parts, Padding(Text(FOOTNOTE, style="dim"), (0, 0, 0, 2)))
     beside = [(each.change, row) for row, each in zip(told, runs, strict=True) if each.change]
     base = next((row for row in asked if row.policy == OURS), None)
     if beside:
         title = f"What a change of {question.resource} would give and cost"
-        yield Group(Text(title, style="bold"), Padding(_beside(beside, base, question.gpus), (0, 0, 0, 2)))
+        yield Group(Text(title, style="bold"), Padding(_beside(beside, base, question.gpus, wide=wide), (0, 0, 0, 2)))
 
 
 def _facts(question: Question) -> Padding:
@@ -43,41 +48,43 @@ def _facts(question: Question) -> Padding:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _policies(rows: Sequence[RunDocument]) -> Table:
-    table = _table("policy")
+def _policies(rows: Sequence[RunDocument], *, wide: bool) -> Table:
     against = any(row.attainment_vs_clairvoyant is not None for row in rows)
-    titles = ("attained", "replica-\nhours", "mean\nreplicas", "p50\ns", "p95\ns", "p99\ns", "changes", "unserved")
-    for title in (*titles, *(("attained\nof clair-\nvoyant", "hours of\nclair-\nvoyant") if against else ())):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        cells = [
-            _share(row.attainment),
-            _hours(row.replica_seconds),
-            _number(row.mean_replicas, ".2f"),
-            *(_number(value, ".2f") for value in (row.ttft.p50, row.ttft.p95, row.ttft.p99)),
-            f"{row.scale_events:,}",
-            f"{row.unserved:,}",
-        ]
-        if against:
-            cells += [_number(value, ".3f") for value in (row.attainment_vs_clairvoyant, row.replica_seconds_vs_clairvoyant)]
-        table.add_row(row.policy, *cells, style="bold green" if row.policy == OURS else None)
-    return table
+    columns: list[Column] = [
+        ("attained", lambda row: _share(row.attainment), True),
+        ("replica-\nhours", lambda row: _hours(row.replica_seconds), True),
+        ("mean\nreplicas", lambda row: _number(row.mean_replicas, ".2f"), wide),
+        ("p50\ns", lambda row: _number(row.ttft.p50, ".2f"), wide),
+        ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), True),
+        ("p99\ns", lambda row: _number(row.ttft.p99, ".2f"), wide),
+        ("changes", lambda row: f"{row.scale_events:,}", True),
+        ("unserved", lambda row: f"{row.unserved:,}", True),
+        ("attained\nof clair-\nvoyant", lambda row: _number(row.attainment_vs_clairvoyant, ".3f"), against),
+        ("hours of\nclair-\nvoyant", lambda row: _number(row.replica_seconds_vs_clairvoyant, ".3f"), against),
+    ]
+    return _table("policy", columns, [(row.policy, row) for row in rows])
 
 
-def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, gpus: int) -> Table:
-    table = _table("change")
-    for title in ("attained", "replica-\nhours", "p95\ns", "unserved", *(("attained,\nchange", "hours,\nchange") if base else ())):
-        table.add_column(title, justify="right", no_wrap=True)
-    if base and gpus:
-        table.add_column("GPU-hours,\nchange", justify="right", no_wrap=True)
-    for change, row in rows:
-        cells = [_share(row.attainment), _hours(row.replica_seconds), _number(row.ttft.p95, ".2f"), f"{row.unserved:,}"]
-        if base:
-            hours = (row.replica_seconds - base.replica_seconds) / 3600
-            better = None if row.attainment is None or base.attainment is None else (row.attainment - base.attainment) * 100
-            cells += ["-" if better is None else f"{better:+.2f} points", f"{hours:+,.2f}", *([f"{hours * gpus:+,.2f}"] if gpus else [])]
-        table.add_row(_setting(change), *cells)
-    return table
+def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, gpus: int, *, wide: bool) -> Table:
+    def hours(row: RunDocument) -> float:
+        return (row.replica_seconds - (base.replica_seconds if base else 0.0)) / 3600
+
+    columns: list[Column] = [
+        ("attained", lambda row: _share(row.attainment), True),
+        ("replica-\nhours", lambda row: _hours(row.replica_seconds), True),
+        ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), wide),
+        ("unserved", lambda row: f"{row.unserved:,}", wide),
+        ("attained,\nchange", lambda row: _points(row, base), base is not None),
+        ("hours,\nchange", lambda row: f"{hours(row):+,.2f}", base is not None),
+        ("GPU-hours,\nchange", lambda row: f"{hours(row) * gpus:+,.2f}", base is not None and gpus > 0),
+    ]
+    return _table("change", columns, [(_setting(change), row) for change, row in rows])
+
+
+def _points(row: RunDocument, base: RunDocument | None) -> str:
+    if base is None or row.attainment is None or base.attainment is None:
+        return "-"
+    return f"{(row.attainment - base.attainment) * 100:+.2f} points"
 
 
 SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
@@ -101,7 +108,16 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-def _table(first: str) -> Table:
+Column = tuple[str, Callable[[RunDocument], str], bool]
+"""Title, what it shows of a run, and whether it is wanted."""
+
+
+def _table(first: str, columns: Sequence[Column], rows: Sequence[tuple[str, RunDocument]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
+    wanted = [column for column in columns if column[2]]
+    for title, _, _ in wanted:
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, row in rows:
+        table.add_row(name, *(show(row) for _, show, _ in wanted), style="bold green" if row.policy == OURS else None)
     return table

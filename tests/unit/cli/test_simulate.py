@@ -73,6 +73,14 @@ def test_a_table_says_what_was_replayed_and_what_came_of_it() -> None:
     ]
 
 
+def test_a_narrow_terminal_is_shown_fewer_numbers_and_none_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_operator.cli.output.PLAIN_WIDTH", 80)
+    answer = run(*SHORT, "-f", str(EXAMPLES / "llama-70b-tp4.yaml"), "--policy", "ours,static:3,clairvoyant")
+    assert answer.status == 0
+    assert "…" not in answer.out
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
 def test_without_a_policy_all_are_compared() -> None:
     found = runs(run(*SHORT, "-o", "json"))
     assert [each["policy"] for each in found] == ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "clairvoyant"]
