@@ -31,9 +31,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
 tbody th, td { white-space: nowrap } th:first-child { text-align: left }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem } dt { color: var(--soft) } dd { margin: 0 }
-figure { margin: .5rem 0 } .legend { color: var(--soft); font-size: .9rem }
-.legend span { margin-right: 1.2rem; white-space: nowrap }
-svg { width: 100%; height: auto; display: block }
+figure { margin: .5rem 0; overflow-x: auto } .legend { color: var(--soft); font-size: .9rem }
+.legend span { margin-right: 1.2rem }
+svg { width: 100%; min-width: 36rem; height: auto; display: block }
 text { fill: var(--ink); font: 12px system-ui, sans-serif } text.axis { fill: var(--soft) }
 .grid { stroke: var(--line) } .tick { stroke: var(--soft) }
 .ready { fill: var(--ready) } .loading { fill: var(--loading) }

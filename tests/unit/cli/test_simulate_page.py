@@ -183,7 +183,7 @@ def test_a_gap_breaks_a_line_and_a_point_alone_is_still_there() -> None:
 
 
 def test_a_browser_draws_it(text: str, tmp_path: Path) -> None:
-    """Every chart has a size, the figures are there, and nothing was asked of a network."""
+    """Every chart has a size, the figures are there, nothing was asked of a network, and a narrow window does not scroll sideways."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
@@ -201,7 +201,7 @@ def test_a_browser_draws_it(text: str, tmp_path: Path) -> None:
         "--no-sandbox",
         "--disable-gpu",
         "--disable-dev-shm-usage",
-        "--window-size=1100,900",
+        "--window-size=500,900",
         f"--user-data-dir={tmp_path}/p",
     )
     done = subprocess.run([browser, *flags, "--dump-dom", f"file://{path}"], capture_output=True, text=True, timeout=120, check=False)
