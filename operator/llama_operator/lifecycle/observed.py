@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.planning.hardware.requests import Holder
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned
 
@@ -216,6 +217,7 @@ class NodeGpus:
     node: str
     total: int
     free: int
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +253,8 @@ class World:
     objects: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Children that are not pods, by kind and name."""
     gpus: Sequence[NodeGpus] | Unknown = field(default_factory=lambda: Unknown("not looked up"))
+    holders: Sequence[Holder] = ()
+    """The pods that hold those GPUs, of any namespace."""
     failures: Failures = field(default_factory=Failures)
     were_ready: frozenset[str] = frozenset()
     """Pods of the gangs that the last status called Ready."""
