@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.cli.models import Asked, as_source, find_model
-from llama_operator.cli.question import hardware_of, named_as_written, of_spec
 from llama_operator.cli.refusals import BadInput
+from llama_operator.planning.admission import LARGEST_UTILIZATION, LEAST_OVERHEAD_BYTES, admit
+from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
 from llama_operator.planning.fit.option import Fit, context_of
 from llama_operator.planning.fit.plan import plan_fit
-from llama_operator.planning.parallelism import parallelism_of
 from llama_operator.simulate.from_plan import SHARE, default_slots, service_of_plan
 from llama_operator.simulate.service import Service
 
@@ -43,21 +43,24 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     model = find_model(asked)
     hardware = hardware_of(spec)
     if isinstance(hardware, list):
-        raise BadInput.of(*(named_as_written(problem) for problem in hardware))
-    wishes = of_spec(spec, model, parallelism_of(spec))
-    plan = plan_fit(model, hardware, wishes)
-    if plan.verdict == "invalid":
-        raise BadInput.of(*(named_as_written(problem) for problem in plan.problems))
-    if plan.chosen is None:
-        why = "; ".join(f"{each.option}: {each.reason}" for each in plan.rejected)
-        raise BadInput.of(_unknown(f"one that does not fit ({why})", "See kubectl llama plan -f FILE, or give --service."))
+        raise BadInput.of(*hardware)
+    # The split is the operator's own choice, and the plan that of its question: first with the planned room, then with the least.
+    admission = admit(spec, model)
+    if admission.split is None:
+        raise BadInput.of(*admission.problems)
+    wishes = wishes_of(spec, model, admission.split)
+    share = wishes.utilization if "gpu_memory_utilization" in spec.engine.args else LARGEST_UTILIZATION
+    tight = replace(wishes, overhead_bytes=LEAST_OVERHEAD_BYTES, utilization=share)
+    fit = plan_fit(model, hardware, wishes).chosen or plan_fit(model, hardware, tight).chosen
+    if fit is None:
+        raise BadInput.of(_unknown(f"of which is said: {admission.message}", "Give --service with measured numbers."))
     given = spec.engine.args.get("max_num_seqs")
     slots = given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else default_slots(hardware.accelerator)
-    service = service_of_plan(plan.chosen, context_of(model, wishes), mean_tokens, slots)
+    service = service_of_plan(fit, context_of(model, wishes), mean_tokens, slots)
     if service is None:
         what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
         raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
-    return Planned(service=service, words=_words(plan.chosen, hardware.accelerator.name), gpus=plan.chosen.gpus)
+    return Planned(service=service, words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
 
 
 def _words(fit: Fit, accelerator: str) -> str:

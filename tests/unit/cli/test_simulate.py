@@ -191,6 +191,22 @@ def test_a_file_whose_model_is_not_here_needs_a_model_or_numbers() -> None:
     assert "at 40% of the data sheet's rates" in " ".join(run(*argv, "--model", "meta-llama/Llama-3.1-405B-Instruct-FP8").out.split())
 
 
+def test_a_file_is_planned_over_as_many_nodes_as_the_operator_would_take() -> None:
+    answer = run(
+        *SHORT, "-f", str(EXAMPLES / "llama-405b-bf16-tp8pp2.yaml"), "--model", "meta-llama/Llama-3.1-405B-Instruct", "--policy", "ours"
+    )
+    assert (answer.status, answer.err) == (0, "")
+    assert "planned on 16 nvidia-h100-80gb" in " ".join(answer.out.split())
+
+
+def test_a_file_that_does_not_fit_is_refused_in_the_operators_words(tmp_path: Path) -> None:
+    text = (EXAMPLES / "llama-70b-tp4.yaml").read_text(encoding="utf-8").replace("tensor: 4", "tensor: 1\n    pipeline: 1")
+    (tmp_path / "small.yaml").write_text(text, encoding="utf-8")
+    answer = run(*SHORT, "-f", str(tmp_path / "small.yaml"), "--policy", "ours")
+    assert (answer.status, answer.out) == (1, "")
+    assert "spec.parallelism" in answer.err
+
+
 def test_where_only_ascii_can_be_shown_the_document_still_is() -> None:
     answer = run(*SHORT, "--policy", "ours", "-o", "json", encoding="ascii")
     assert runs(answer)
