@@ -41,3 +41,19 @@ def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
     families = "|".join(AUTOSCALING_FAMILIES)
     labels = f'{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}",deployment=~"{SERVER_DEPLOYMENTS}|"'
     return f'{{__name__=~"{families}",{labels}}}[{lookback_seconds}s]'
+
+
+VLLM_FINISHED = "ray_vllm_request_success_total"
+"""Counter, requests: answered, whatever ended the answer."""
+VLLM_PROMPT_TOKENS = "ray_vllm_prompt_tokens_total"
+"""Counter, tokens: of prompts that were computed."""
+VLLM_OUTPUT_TOKENS = "ray_vllm_generation_tokens_total"
+"""Counter, tokens: of answers."""
+
+TRAFFIC_FAMILIES = (VLLM_FINISHED, VLLM_PROMPT_TOKENS, VLLM_OUTPUT_TOKENS)
+"""What says how much was asked in the past."""
+
+
+def rise_query(family: str, namespace: str, deployment: str, step_seconds: int) -> str:
+    """What a counter of one deployment rose by within a step, over all pods. Vanished pods count; a step without samples has no value."""
+    return f'sum(increase({family}{{{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}"}}[{step_seconds}s]))'
