@@ -31,11 +31,22 @@ STOP_SECONDS = 60
 PROXIES = urllib.request.ProxyHandler({})  # loopback: never through a proxy that the environment names
 
 
+FIRST_PORT, LAST_PORT = 20_000, 32_000
+"""Below the kernel's ephemeral ports (32768 and up), from which Ray and everybody else take theirs at random: one of those that is free now
+may be another's a second later."""
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    """A port that nothing listens on, and that was not given before. Raises RuntimeError when there is none."""
+    for _ in range(1000):
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise RuntimeError(f"no port from {FIRST_PORT} to {LAST_PORT} is free")
 
 
 def own_address() -> str:

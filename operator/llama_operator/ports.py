@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from llama_operator.api.problems import Problem
 from llama_operator.lifecycle.observed import Agent, Serve, Unknown
+from llama_operator.planning.admission import Unread
+from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.models.contents import ModelContents
 from llama_operator.scaling.signals import Missing, Series
 
-NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
+FORBIDDEN, NOT_FOUND, CONFLICT, INVALID = 403, 404, 409, 422
 """HTTP statuses by which an ApiError is told apart."""
 
 
@@ -71,11 +74,11 @@ class Metrics(Protocol):
         ...
 
 
-class ModelFiles(Protocol):
-    """Reads what a model's files say about it."""
+class Models(Protocol):
+    """Knows models by their source."""
 
-    async def read_config(self, source: str, revision: str | None = None) -> object:
-        """The parsed config.json (a dict) of an `hf://` source, or anything else when it cannot be known."""
+    async def facts(self, source: str, revision: str | None = None) -> ModelFacts | Problem | Unread:
+        """What the planner is told; a Problem for what is no Llama. Never raises: what cannot be read is Unread."""
         ...
 
 

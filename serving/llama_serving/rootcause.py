@@ -20,7 +20,7 @@ WRAPPERS = re.compile(
     r"The actor died|ray::|RayTaskError|RayActorError|Failed core proc|DEPLOY_FAILED|EngineDeadError|SystemExit|EngineGenerateError|"
     r"Executor failed|cancelled|CancelledError|died unexpectedly, shutting down"
 )
-ERROR_LINE = re.compile(r"(?:^|[\s\]])((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit)): (.+)$")
+ERROR_LINE = re.compile(r"(?:^|[\s\]])((?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*)?(?:Error|Exception|Exit)): (.+)$")
 # What vLLM and Ray put before each line: "(EngineCore pid=12) ERROR 11-21 04:00:00 [core.py:1] ".
 PREFIX = re.compile(r"^(?:\([^()]*\)\s*)*(?:(?:ERROR|WARNING|INFO|CRITICAL)\s+[\d:\- ]+\[[^\]]*\]\s?)?")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

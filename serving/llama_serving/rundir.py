@@ -78,7 +78,23 @@ def read_load(directory: Path) -> Progress | None:
     return Progress(done=done, total=total) if total > 0 else None
 
 
+def write_weights(rank: int, count: int, directory: Path) -> None:
+    """Tell the agent how many bytes the weights of one rank take in memory. Raises OSError."""
+    write_json(directory / f"weights-{rank}.json", {"bytes": count})
+
+
+def read_weights(directory: Path) -> int | None:
+    """Bytes of the weights on that of this pod's ranks that has most; None before any is loaded."""
+    found = []
+    for path in directory.glob("weights-*.json"):
+        raw = read_json(path) or {}
+        count = raw.get("bytes")
+        if isinstance(count, int) and not isinstance(count, bool) and count > 0:
+            found.append(count)
+    return max(found, default=None)
+
+
 def clear(directory: Path) -> None:
     """Forget what an earlier engine in this pod wrote."""
-    for path in [directory / ENGINE_FILE, *directory.glob("load-*.json")]:
+    for path in [directory / ENGINE_FILE, *directory.glob("load-*.json"), *directory.glob("weights-*.json")]:
         path.unlink(missing_ok=True)

@@ -63,6 +63,20 @@ def test_tensor_parallelism_that_does_not_divide_the_heads_is_refused_before_any
     assert not namespace.children("six")
 
 
+def test_a_model_that_cannot_fit_is_refused_before_any_pod_with_what_would(stage: Stage, namespace: Namespace) -> None:
+    """405B in BF16 is 94.5 GiB on each of eight GPUs of 80 GB: found out here, and not after twenty minutes of loading."""
+    spec = {
+        "model": {"source": "hf://meta-llama/Llama-3.1-405B-Instruct", "licenseAccepted": True},
+        "hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 8},
+        "parallelism": {"tensor": 8, "pipeline": 1},
+    }
+    namespace.apply(stage.simulated("large", **spec, engine={"type": "vllm"}))
+    said = namespace.wait_reason("large", "Accepted", "Invalid", 30)
+    assert "weights of 94.50 GiB" in said["message"]
+    assert "Nearest: quantise the weights to FP8; then tensor 8 x pipeline 1, 8 GPUs" in said["message"]
+    assert not namespace.children("large")
+
+
 def test_a_refused_edit_leaves_what_runs_alone_and_can_be_taken_back(stage: Stage, namespace: Namespace) -> None:
     namespace.apply(stage.simulated("edited"))
     namespace.wait_ready("edited", 1, 180)

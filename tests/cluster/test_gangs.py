@@ -66,6 +66,27 @@ def test_the_examples_are_accepted_and_their_pods_placed_on_gpus(stage: Stage, n
     assert len(status["replicas"]) == 1
 
 
+def test_the_planner_gives_405b_in_fp8_the_eight_gpus_of_a_node(stage: Stage, namespace: Namespace) -> None:
+    """With spec.parallelism left out. The weights are not here, so that its engine would never start: it is its place that counts."""
+    spec = {
+        "model": {"source": "hf://meta-llama/Llama-3.1-405B-Instruct-FP8", "licenseAccepted": True, "servedName": "Llama-405B"},
+        "hardware": {"accelerator": "nvidia-h100-80gb"},
+        "engine": {"type": "vllm"},
+        "podTemplate": small_requests(stage),
+    }
+    namespace.apply(stage.simulated("planned", **spec))
+    said = namespace.wait_reason("planned", "Accepted", "Fits", 60)
+    assert "tensor 8 x pipeline 1, 8 GPUs: 56.73 GiB of weights on the fullest" in said["message"]
+    assert namespace.status("planned")["plan"]["kvCacheTokens"] == 190_768
+
+    def placed() -> list[str]:
+        return [pod["spec"]["nodeName"] for pod in namespace.pods("planned") if pod["spec"].get("nodeName")]
+
+    assert len(namespace.wait("the gang has its node", placed, 60, "planned")) == 1
+    (pod,) = namespace.pods("planned")
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
+
+
 def test_a_gang_of_two_pods_is_replaced_whole_when_one_of_them_is_killed(stage: Stage, namespace: Namespace) -> None:
     template = small_requests(stage)
     shape = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 4}, "parallelism": {"tensor": 4, "pipeline": 2}}
@@ -99,8 +120,7 @@ def test_too_few_gpus_are_named_with_their_nodes_and_it_starts_when_they_come_fr
     namespace.wait_ready("holder", 2, 240)
     namespace.apply(stage.simulated("waiter", **whole_node, podTemplate=template))
     said = namespace.wait_reason("waiter", "Progressing", "WaitingForGpus", 120)
-    assert "8 GPUs on one node" in said["message"]
-    assert "0 of 8 on node-a" in said["message"]
-    assert "0 of 8 on node-b" in said["message"]
+    assert "no GPU is free (node-a: 0 of 8, node-b: 0 of 8); a gang needs 8 on one node: move holder-" in said["message"]
+    assert "or wait; it starts by itself when they come free" in said["message"]
     namespace.patch_llama("holder", {"spec": {"replicas": 1}})
     namespace.wait_ready("waiter", 1, 240)

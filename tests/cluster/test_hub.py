@@ -24,7 +24,9 @@ def hub(local: Stage) -> Iterator[hub_module.FakeHub]:
     open_model = hub_module.Repo.of_folder(Path(folder))
     gated = hub_module.Repo(files=open_model.files, tokens={"a-token-that-nobody-has"})
     with hub_module.FakeHub({"llama/tiny": open_model, "llama/gated": gated}, host=local.cluster.host_ip) as served:
+        local.operator.install(hub__endpoint=served.url)
         yield served
+        local.operator.install()
 
 
 def from_hub(stage: Stage, hub: hub_module.FakeHub, name: str, source: str) -> dict[str, Any]:
@@ -62,10 +64,15 @@ def test_what_the_hub_refuses_is_said_with_its_remedy(
 def test_a_download_that_is_cut_and_rate_limited_goes_on_and_the_model_serves(
     stage: Stage, namespace: Namespace, client: Client, hub: hub_module.FakeHub
 ) -> None:
+    namespace.apply(from_hub(stage, hub, "fetched", "hf://llama/tiny"))
+    # The operator reads the headers; what goes wrong after that is met by the pod.
+    namespace.wait_reason("fetched", "Accepted", "Fits", 60)
     hub.faults.rate_limited, hub.faults.retry_after = 2, 1
     hub.faults.cuts, hub.faults.cut_after = 1, 1_000_000
-    namespace.apply(from_hub(stage, hub, "fetched", "hf://llama/tiny"))
     namespace.wait_ready("fetched", 1, 400)
+    plan = namespace.status("fetched")["plan"]
+    assert 0.98 <= plan["observed"]["ratio"] <= 1.02, "what the engine holds is what was planned"
+    assert 0.98 <= plan["observed"]["weightRatio"] <= 1.02
     answer = client.chat("http://fetched", "fetched", "Hello")
     assert answer["status"] == 200
     assert hub.faults.cuts == 0

@@ -25,7 +25,7 @@ def test_two_deployments_here_and_one_elsewhere_are_all_served(stage: Stage, nam
     for space, name in ((namespace, "one"), (namespace, "two"), (elsewhere, "one")):
         space.apply(stage.simulated(name, model={"source": "file:///simulated", "servedName": f"{name}-of-{space.name}"}))
     for space, name in ((namespace, "one"), (namespace, "two"), (elsewhere, "one")):
-        space.wait_ready(name, 1, 240)
+        space.wait_ready(name, 1, 400)  # six Ray nodes start at once, perhaps on two cores
         assert client.chat(f"http://{name}.{space.name}", f"{name}-of-{space.name}", "Hello")["status"] == 200
     assert client.chat(f"http://one.{namespace.name}", f"one-of-{elsewhere.name}", "Hello")["status"] == 404
     elsewhere.delete_llama("one")

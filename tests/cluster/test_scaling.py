@@ -22,7 +22,7 @@ def test_it_scales_up_on_requests_in_flight_holds_without_prometheus_and_scales_
     namespace.apply(local.simulated(NAME, args=args, autoscaling=autoscaling(2, in_flight=4, down_seconds=30)))
     namespace.wait_ready(NAME, 1, 180)
     namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 60)
-    load = client.load(URL, NAME, streams=8, seconds=280, tokens=60)
+    load = client.load(URL, NAME, streams=8, seconds=900, tokens=60)
     namespace.wait_ready(NAME, 2, 120)
     history = namespace.status(NAME)["autoscaling"]
     assert history["desiredReplicas"] == 2
@@ -43,6 +43,7 @@ def test_it_scales_up_on_requests_in_flight_holds_without_prometheus_and_scales_
     finally:
         local.set_prometheus(1)
     namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 120)
+    load.stop()
     result = load.result()
     assert result["errors"] == []
     status = namespace.wait_ready(NAME, 1, 240)

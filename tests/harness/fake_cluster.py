@@ -69,6 +69,8 @@ class FakeCluster:
     load_seconds: float = 8.0
     bad_sources: set[str] = field(default_factory=set)
     """Models that cannot be loaded."""
+    kv_cache_tokens: int | None = None
+    """What every engine says once it is ready."""
     app_error: str | None = None
     """Why Serve cannot even build the application."""
     load: int = 0
@@ -215,6 +217,7 @@ class FakeCluster:
             root_cause=cause,
             joined=True,
             in_flight=life.in_flight,
+            kv_cache_tokens=self.kv_cache_tokens if life.phase == "Ready" else None,
         )
 
     async def drain(self, ip: str, token: str, deadline_seconds: int) -> None:

@@ -25,6 +25,7 @@ from llama_operator.adapters.events import Events
 from llama_operator.adapters.kinds import CHILD_KINDS
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.adapters.tokens import Tokens
+from llama_operator.api.problems import Problem
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.reconcile import Reconciler, run_worker
@@ -33,6 +34,8 @@ from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
 from llama_operator.lifecycle.observed import timestamp
+from llama_operator.planning.admission import Unread, known_model
+from llama_operator.planning.facts import ModelFacts
 from llama_operator.ports import ApiError
 from llama_operator.rendering import names
 from llama_operator.scaling.signals import Missing, Series
@@ -76,6 +79,19 @@ class FakeMetrics:
                 sample = {"time": self.cluster.now, "value": float(life.in_flight)}
                 series.append(Series(name=metric.SERVE_PROCESSING, pod=pod["metadata"]["name"], revision="", **sample))
         return series
+
+
+@dataclass
+class FakeModels:
+    """Implements Models: what the hub would tell, by source, and otherwise what the real one knows without a hub."""
+
+    answers: dict[str, ModelFacts | Problem | Unread] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def facts(self, source: str, revision: str | None = None) -> ModelFacts | Problem | Unread:
+        """See ports.Models."""
+        self.asked.append(source)
+        return self.answers.get(source) or known_model(source)
 
 
 @dataclass
@@ -155,6 +171,7 @@ class Sim:
             api=self.api, rng=self.rng, nodes=dict(nodes or {"node-a": 8, "node-b": 8}), on_scale=self._on_scale, **cluster
         )
         self.metrics = FakeMetrics(self.cluster)
+        self.models = FakeModels()
         self.settings = Settings(**SETTINGS)
         self.most_wanted = 0
         self.api.before_write = self.on_write
@@ -172,6 +189,7 @@ class Sim:
             own=OwnMetrics(),
             clock=self.clock,
             settings=self.settings,
+            models=self.models,
         )
         return Operator(reconciler=reconciler, store=store, queue=queue, api=self.api, rng=self.rng)
 

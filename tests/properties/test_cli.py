@@ -48,6 +48,34 @@ SOUND = st.fixed_dictionaries(
         "--rank": st.sampled_from(["gpus", "latency", "throughput"]),
     },
 )
+SIMULATED: dict[str, st.SearchStrategy[str]] = {
+    "--policy": st.one_of(st.sampled_from(["ours", "static:3,hpa", "kpa:9,aibrix"]), TEXTS),
+    "--service": st.one_of(st.sampled_from(["slots=8", "itl=0.2,kv=9000", "chunk=1e3"]), TEXTS),
+    "--generate": st.one_of(st.sampled_from(["conversation", "code"]), TEXTS),
+    "--trace": TEXTS,
+    "--format": st.one_of(st.just("csv"), TEXTS),
+    "--copies": st.one_of(st.sampled_from(["1", "2"]), TEXTS),
+    "--window": st.one_of(st.just("7d"), TEXTS),
+    "--from-prometheus": TEXTS,
+    "--deployment": TEXTS,
+    "-o": st.one_of(st.sampled_from(["table", "json", "html"]), TEXTS),
+    **dict.fromkeys(
+        (
+            "--load-seconds",
+            "--load-spread",
+            "--slo-ttft",
+            "--target",
+            "--min",
+            "--max",
+            "--initial",
+            "--scrape",
+            "--lag",
+            "--seed",
+            "--step",
+        ),
+        NUMBERS,
+    ),
+}
 ANYTHING = st.dictionaries(st.sampled_from(sorted(VALUES)), st.none()).flatmap(
     lambda names: st.fixed_dictionaries({name: VALUES[name] for name in names})
 )
@@ -67,6 +95,31 @@ def test_any_values_are_answered_or_refused_in_words(options: dict[str, str]) ->
     told(answer.status, answer.out, answer.err)
 
 
+@given(
+    st.dictionaries(st.sampled_from(sorted(SIMULATED)), st.none()).flatmap(
+        lambda names: st.fixed_dictionaries({name: SIMULATED[name] for name in names})
+    )
+)
+@settings(max_examples=100)
+def test_any_simulation_is_answered_or_refused_in_words(options: dict[str, str]) -> None:
+    sound = {"--generate": "conversation", "--load-seconds": "9", "--hours": "0.01", "--policy": "ours"}
+    options = sound | options
+    if {"--trace", "--from-prometheus"} & options.keys():
+        del options["--generate"]
+    answer = run(
+        "simulate", *(part for name, value in options.items() for part in ([f"{name}={value}"] if name != "-o" else [f"-o{value}"]))
+    )
+    told(answer.status, answer.out, answer.err)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["azure", "mooncake", "csv", None]))
+@settings(max_examples=80)
+def test_any_bytes_are_a_trace_or_a_problem(data: bytes, form: str | None) -> None:
+    argv = ("simulate", "--trace", "-", "--load-seconds", "1", "--policy", "static:1", *(("--format", form) if form else ()))
+    answer = run(*argv, stdin=data)
+    told(answer.status, answer.out, answer.err)
+
+
 @given(SOUND)
 @settings(max_examples=60)
 def test_the_table_and_the_document_say_one_verdict(options: dict[str, str]) -> None:
@@ -80,7 +133,8 @@ def test_the_table_and_the_document_say_one_verdict(options: dict[str, str]) -> 
 
 @given(
     st.lists(
-        st.one_of(st.sampled_from(["plan", "validate", "catalog", "models", "-f", "-", "-o", "--name", "--", "-1"]), TEXTS), max_size=5
+        st.one_of(st.sampled_from(["plan", "validate", "simulate", "catalog", "models", "-f", "-", "-o", "--name", "--", "-1"]), TEXTS),
+        max_size=5,
     )
 )
 @settings(max_examples=150)

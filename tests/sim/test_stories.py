@@ -203,7 +203,8 @@ def test_without_free_gpus_it_says_what_is_wanted_and_starts_when_they_come_free
         sim.apply(**BIG)
         await sim.until(lambda: sim.condition("Progressing").get("reason") == "WaitingForGpus", 60)
         assert sim.condition("Progressing")["message"] == (
-            "1 of 1 replicas wait for a place; each needs 8 GPUs on one node; free: 4 in all (4 of 8 on node-a); it starts by itself when they come free"
+            "1 of 1 replicas wait for a place; 4 GPUs are free, on 1 node (node-a: 4); a gang needs 8 on one node: "
+            "move a pod of another namespace (4 on node-a), or wait; it starts by itself when they come free"
         )
         await asyncio.sleep(60)
         assert sim.condition("Progressing")["reason"] == "WaitingForGpus"

@@ -7,6 +7,7 @@ serve_base(…)    -> llama-local/serve-base:KEY          almost nothing: the po
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -14,14 +15,14 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import archive, commands
 from .debian import library_dirs
 from .errors import LocalClusterError, MissingTool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from .debian import DebianPrograms
     from .progress import Progress
@@ -33,6 +34,12 @@ BASE_NAME = "localhost/llama-local/base"
 HOST_CERTIFICATES = Path("/etc/ssl/certs")
 BUNDLE = HOST_CERTIFICATES / "ca-certificates.crt"
 BUILD_SECONDS = 1800.0
+KEPT_BUILDS = 4
+"""Builds of one image whose archives are kept: each is some 300 MB, and every change of the code makes one."""
+MOST_IMAGES = 60
+"""In buildah's storage, layers that only speed up the next build included. It has no copy-on-write here (the vfs driver), so that each
+is a whole file system: 60 are some 10 GB. Above that all but the base and the newest builds go, and the next build takes a minute longer.
+"""
 # Files that a package manager in the image needs, and that name the installation rather than the machine.
 USERS = "root:x:0:0:root:/root:/bin/sh\nllama:x:1000:1000:llama:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
 GROUP = "root:x:0:\nllama:x:1000:\nnogroup:x:65534:\n"
@@ -99,9 +106,16 @@ class Images:
         """
         if not dockerfile.is_file():
             raise LocalClusterError(f"there is no Dockerfile {dockerfile}")
-        base = self.base_image()
         target = self.archive_of(tag)
-        args = {"BASE": base, **(build_args or {})}
+        self._home.mkdir(parents=True, exist_ok=True)
+        with (self._home / "build.lock").open("w") as lock:
+            # Two builds at once would tidy up under each other.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._tidy(tag.rpartition(":")[0], target)
+            self._build(dockerfile, context, tag, target, {"BASE": self.base_image(), **(build_args or {})})
+        return target
+
+    def _build(self, dockerfile: Path, context: Path, tag: str, target: Path, args: Mapping[str, str]) -> None:
         with tempfile.TemporaryDirectory(dir=self._home, prefix=".build-") as scratch, self._progress.step(f"build {tag}"):
             words = [
                 "bud",
@@ -125,7 +139,24 @@ class Images:
             partial.unlink(missing_ok=True)
             self._buildah("push", "--quiet", tag, f"docker-archive:{partial}:{tag}")
             partial.replace(target)
-        return target
+
+    def _tidy(self, repository: str, target: Path) -> None:
+        """Remove older builds of an image: archives at every build, buildah's own store when it has grown large."""
+        prefix = self.archive_of(f"{repository}:").stem
+        archives = sorted(self._home.glob(f"{prefix}*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for archive_ in [path for path in archives if path != target][KEPT_BUILDS - 1 :]:
+            archive_.unlink(missing_ok=True)
+            archive_.with_suffix(".log").unlink(missing_ok=True)
+        if not (self._home / "storage").is_dir():
+            return
+        known = json.loads(self._buildah("images", "--all", "--json") or "[]") or []
+        if len(known) <= MOST_IMAGES:
+            return
+        with self._progress.step(f"tidy the image store: {len(known)} images"):
+            self._buildah("rm", "--all")  # working containers of builds that were interrupted
+            if old := older_builds(known, repository, KEPT_BUILDS - 1):
+                self._buildah("rmi", "--force", *old)
+            self._buildah("rmi", "--prune", "--force")
 
     def archive_of(self, tag: str) -> Path:
         """Where the docker-archive of an image lies, or will lie."""
@@ -199,6 +230,13 @@ class Images:
             if system.is_dir():
                 lines.append(f'mount -t overlay overlay -o "lowerdir={system}:{unpacked}" "{system}"')
         return ["unshare", "--mount", "--propagation", "private", "sh", "-ec", "\n".join([*lines, 'exec "$@"']), "sh", *argv]
+
+
+def older_builds(images: Sequence[Mapping[str, Any]], repository: str, keep: int) -> list[str]:
+    """Names of a repository's images beyond the `keep` newest, of what `buildah images --json` lists (`createdatraw` is RFC 3339)."""
+    named = [(str(image.get("createdatraw", "")), name) for image in images for name in image.get("names") or []]
+    found = sorted((pair for pair in named if pair[1].rpartition(":")[0] == repository), reverse=True)
+    return [name for _, name in found[keep:]]
 
 
 def content_key(*parts: str) -> str:

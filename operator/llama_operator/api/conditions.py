@@ -18,7 +18,7 @@ class ConditionType(StrEnum):
     """The conditions, in the order in which they are shown."""
 
     ACCEPTED = "Accepted"
-    """The spec makes sense; children are made only while it is True."""
+    """The spec makes sense, and the model fits as far as can be known; children are made only while it is True."""
     AVAILABLE = "Available"
     """At least one replica is Ready: a token came out of its engine, and its proxy answers."""
     PROGRESSING = "Progressing"
@@ -37,10 +37,14 @@ class Reason(StrEnum):
     """Why a condition has its status."""
 
     # Accepted
+    FITS = "Fits"
+    """Every field is allowed, and by the planner's numbers, which the message gives, the model fits."""
     VALID = "Valid"
-    """Every field is allowed and fits the others."""
+    """Every field is allowed; whether the model fits is not known, and the message says why."""
+    READING_MODEL = "ReadingModel"
+    """The parallelism is left to the planner, and the model's files could not be read yet: they are asked for again."""
     INVALID = "Invalid"
-    """A field is wrong; the message names it, what was given, what is allowed and what to do."""
+    """A field is wrong, or the model cannot fit; the message names it, what was given, what is allowed and what to do."""
     # Available
     SERVING = "Serving"
     """At least one replica is Ready."""

@@ -106,12 +106,3 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """What is refused as not served yet, in the order of the spec."""
-
-UNREAD = Rule(
-    field="spec.hardware.custom",
-    allowed="nothing until the operator plans with it: this version reads it nowhere",
-    remedy="Leave it as it is, or remove it.",
-    broken=_given("spec.hardware.custom"),
-    severity="warning",
-)
-"""Describes the hardware and asks for nothing, so it is accepted; that nobody reads it yet is said."""

@@ -279,5 +279,5 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, in the order in which problems are told."""
 
-WARNINGS: tuple[Rule, ...] = (licence.NAMING, not_served.UNREAD)
+WARNINGS: tuple[Rule, ...] = (licence.NAMING,)
 """Rules that refuse nothing: what they find is told as a warning."""

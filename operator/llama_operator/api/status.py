@@ -115,6 +115,12 @@ class PlanObserved(_Status):
     ratio: float | None = None
     """The real number of tokens divided by the planned one."""
 
+    weight_bytes_per_gpu: int | None = None
+    """Bytes that the weights really take on the fullest GPU."""
+
+    weight_ratio: float | None = None
+    """The real bytes of weights divided by the planned ones."""
+
 
 class PlanStatus(BaseModel):
     """What was planned for one replica. Fields that this version does not know are kept: planners differ between versions."""

@@ -115,7 +115,7 @@ class HardwareSpec(_Spec):
 
     custom: CustomAccelerator | None = None
     """Memory and bandwidth of one GPU, where the catalogue does not know the accelerator or you know better. For planning alone: no pod
-    reads it, and this version's operator does not plan with it yet. Default: absent, the catalogue's numbers."""
+    reads it. Default: absent, the catalogue's numbers."""
 
     gpus_per_node: int = Field(default_factory=lambda data: 0 if data.get("accelerator") == CPU else GPUS_PER_NODE, ge=0, le=64)
     """GPUs that one node offers to a pod. Tensor parallelism stays inside a node. Default: 8, or 0 where the accelerator is cpu."""
@@ -128,12 +128,12 @@ class ParallelismSpec(_Spec):
     """How one replica is split over GPUs. tensor x pipeline GPUs hold one copy of the model."""
 
     tensor: int | None = Field(default=None, ge=1, le=64)
-    """Tensor parallelism: GPUs of one node that share every layer. It must divide the model's attention heads. Absent, the operator
-    chooses; this version chooses 1."""
+    """Tensor parallelism: GPUs of one node that share every layer. It must divide the model's attention heads. Absent, the planner
+    chooses the fewest GPUs that hold the model; 1 where the model's files can be read by its pods alone."""
 
     pipeline: int | None = Field(default=None, ge=1, le=64)
-    """Pipeline parallelism: groups of GPUs that each hold a range of the layers. More than 1 can span nodes. Absent, the operator chooses;
-    this version chooses 1."""
+    """Pipeline parallelism: groups of GPUs that each hold a range of the layers. More than 1 can span nodes. Absent, the planner
+    chooses; 1 where the model's files can be read by its pods alone."""
 
 
 class ContextSpec(_Spec):

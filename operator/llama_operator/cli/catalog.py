@@ -77,6 +77,7 @@ def accelerators() -> list[dict[str, Any]]:
             "computeCapability": None if each.capability is None else ".".join(map(str, each.capability)),
             "products": list(each.products),
             "source": each.source or None,
+            "assumed": each.assumed or None,
         }
         for each in ACCELERATORS.values()
     ]

@@ -23,7 +23,7 @@ def read_text(path: str, field: str = "--file") -> str:
         if path == STDIN:
             data = sys.stdin.buffer.read(most)
         else:
-            with os.fdopen(_open_at_once(path), "rb") as file:
+            with os.fdopen(open_at_once(path), "rb") as file:
                 data = file.read(most)
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -40,7 +40,7 @@ def shown(path: str) -> str:
     return "<stdin>" if path == STDIN else quoted(path)[1:-1]
 
 
-def _open_at_once(path: str) -> int:
+def open_at_once(path: str) -> int:
     """Opens without waiting for a writer, as a pipe without one would make us; a pipe that the shell made has one."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(descriptor, True)

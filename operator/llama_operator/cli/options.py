@@ -17,6 +17,7 @@ FITS, PROBLEMS, DOES_NOT_FIT = 0, 1, 2
 """Exit statuses."""
 
 OUTPUTS = ("table", "json", "yaml")
+SIMULATE_OUTPUTS = ("table", "json", "html")
 
 
 class UsageError(Exception):
@@ -57,7 +58,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser.add_argument("--version", action="store_true", help="show the version and end")
     made = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands: dict[str, _Parser] = {}
-    for name, add in (("plan", _plan), ("validate", _validate), ("catalog", _catalog)):
+    for name, add in (("plan", _plan), ("validate", _validate), ("simulate", _simulate), ("catalog", _catalog)):
         about = _ABOUT[name]
         commands[name] = made.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
         add(commands[name])
@@ -67,6 +68,7 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
 _ABOUT = {
     "plan": "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit",
     "validate": "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits",
+    "simulate": "replay traffic against scaling policies on modelled replicas, and say what each attains and costs",
     "catalog": "list the models and accelerators that are known by name",
 }
 
@@ -109,6 +111,49 @@ def _validate(parser: argparse.ArgumentParser) -> None:
         "-f", "--file", metavar="FILE", action="append", help="a file in YAML or JSON; - for the standard input; again for more"
     )
     parser.add_argument("files", metavar="FILE", nargs="*", help="more files")
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    _options(
+        parser.add_argument_group("traffic", "one of --trace, --generate and --from-prometheus"),
+        ("--trace", "FILE", "requests with their times and tokens, also gzipped; - for the standard input"),
+        ("--format", "FORMAT", "of that file: azure, mooncake or csv (its first line tells)"),
+        ("--generate", "KIND", "traffic from the seed: conversation, code, mooncake, week or flash"),
+        ("--hours", "H", "of generated traffic (1; of week 168)"),
+        ("--from-prometheus", "URL", "the history of a deployment of yours"),
+        ("--deployment", "NAME", "the LlamaDeployment whose history it is"),
+        ("--namespace", "NAMESPACE", "its namespace (default)"),
+        ("--window", "TIME", "how far back, as in 12h or 7d (7d)"),
+        ("--step", "SECONDS", "of that history; at least twice the scrape interval (60)"),
+        ("--copies", "K", "as many at once, copy k later by 7.3 k seconds (1)"),
+        ("--seed", "N", "of everything that is drawn (0)"),
+    )
+    what = parser.add_argument_group("what is compared", "a file, or options; an option counts more than the file")
+    _options(
+        what,
+        ("--policy", "LIST", "ours,hpa,keda,kpa,ray,aibrix,static:N,clairvoyant (ours,hpa,keda,kpa,ray,aibrix,clairvoyant)"),
+        ("-f|--file", "FILE", "a LlamaDeployment: its objective, bounds and hardware, and what one replica more or less would change"),
+        ("--name", "NAME", "which one, where the file holds several LlamaDeployments"),
+        ("--model", "REPO", "the model of the catalogue that the file's source stands for"),
+        ("--model-path", "PATH", "a folder with the model's files, or a config.json alone"),
+    )
+    what.add_argument("--read-hub", action="store_true", help="ask the Hugging Face hub for a model that the catalogue does not know")
+    _options(
+        what,
+        ("--service", "NUMBERS", "one replica: prefill=4900,slots=64,itl=0.1,kv=681000 (these, or the file's plan)"),
+        ("--load-seconds", "T", "from ordering a replica until it is ready; must be given"),
+        ("--load-spread", "S", "standard deviation of that time's logarithm (0)"),
+        ("--slo-ttft", "SECONDS", "within which a request should have its first token (6)"),
+        ("--target", "N", "requests in flight for each replica, for those that scale on them (70 %% of what a replica sustains)"),
+        ("--min", "N", "fewest replicas (1)"),
+        ("--max", "N", "most replicas (24)"),
+        ("--initial", "N", "replicas ready at the beginning (what the first five minutes need)"),
+        ("--scrape", "SECONDS", "between two looks of Prometheus (15)"),
+        ("--lag", "SECONDS", "until a query sees a scrape (0)"),
+    )
+    answer = parser.add_argument_group("the answer")
+    answer.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
+    answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
@@ -27,8 +27,11 @@ def write_document(document: dict[str, Any], output: str) -> None:
         sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=PLAIN_WIDTH))
 
 
-def open_console() -> Console:
-    """A console for `write_tables`. Raises BadInput where rich is not installed, as in the operator's image."""
+def open_console(file: TextIO | None = None) -> Console:
+    """A console for `write_tables`, on the standard output or that file.
+
+    Raises BadInput where rich is not installed, as in the operator's image.
+    """
     try:
         from rich.console import Console
     except ImportError:
@@ -39,8 +42,9 @@ def open_console() -> Console:
             remedy="Install llama-operator[cli], or choose -o json.",
         )
         raise BadInput.of(problem) from None
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, emoji=False, markup=False)
+    file = sys.stdout if file is None else file
+    width = None if file.isatty() else PLAIN_WIDTH
+    return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
 
 
 def write_tables(console: Console, tables: Iterable[RenderableType]) -> None:
@@ -51,4 +55,4 @@ def write_tables(console: Console, tables: Iterable[RenderableType]) -> None:
                 console.print()
             console.print(table)
     text = captured.get()
-    sys.stdout.write(text if console.is_terminal else "\n".join(line.rstrip() for line in text.split("\n")))
+    console.file.write(text if console.is_terminal else "\n".join(line.rstrip() for line in text.split("\n")))

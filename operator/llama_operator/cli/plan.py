@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Answers; returns the exit status."""
     try:
         refusals.check_output(arguments.output)
-        spec = None if arguments.file is None else _spec(arguments.file, arguments.name)
+        spec = None if arguments.file is None else spec_of_file(arguments.file, arguments.name)
         question = ask(arguments, spec)
         console = open_console() if arguments.output == "table" else None
     except BadInput as refused:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     return FITS if plan.verdict == "fits" else DOES_NOT_FIT
 
 
-def _spec(path: str, name: str | None) -> LlamaDeploymentSpec:
+def spec_of_file(path: str, name: str | None) -> LlamaDeploymentSpec:
     """The spec of the one LlamaDeployment that is meant. Raises BadInput."""
     documents = read_documents(read_text(path))
     broken = [located for document in documents if not document.readable for located in document.problems]

@@ -19,33 +19,31 @@ from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, KvCacheDtype, LlamaD
 from llama_operator.cli.models import Asked, as_source, find_model
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.planning.facts import ModelFacts
+from llama_operator.planning.fit.of_spec import FIELDS, accelerator_of, custom_sizes, wishes_of
 from llama_operator.planning.fit.wishes import LARGEST_SPLIT, Ranking, Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import GIB, Accelerator, Hardware
-from llama_operator.planning.hardware.custom import read_accelerator
-from llama_operator.planning.parallelism import Parallelism
 
 RANKINGS = {"gpus": Ranking.FEWEST_GPUS, "latency": Ranking.LATENCY, "throughput": Ranking.THROUGHPUT}
 
-NAMES: Mapping[str, tuple[str, str]] = {
-    "wishes.contextTokens": ("--context", "spec.context.maxTokens"),
-    "wishes.concurrency": ("--concurrency", ""),
-    "wishes.cpuKvSpaceGib": ("", ""),
-    "wishes.nodes": ("--nodes", ""),
-    "wishes.tensor": ("--tensor", "spec.parallelism.tensor"),
-    "wishes.pipeline": ("--pipeline", "spec.parallelism.pipeline"),
-    "wishes.quantization": ("--quantization", "spec.engine.args.quantization"),
-    "wishes.kvCacheDtype": ("--kv-cache-dtype", "spec.context.kvCacheDtype"),
-    "wishes.utilization": ("--utilisation", "spec.engine.args.gpu_memory_utilization"),
-    "wishes.overheadBytes": ("--overhead-gib", ""),
-    "wishes.pricePerGpuHour": ("--gpu-hour-price", ""),
-    "wishes.readBytesPerSecond": ("--read-rate", ""),
-    "hardware.gpusPerNode": ("--gpus-per-node", "spec.hardware.gpusPerNode"),
-    "hardware.accelerator": ("--accelerator", "spec.hardware.accelerator"),
-    "hardware.accelerator.name": ("--accelerator", "spec.hardware.accelerator"),
-    "hardware.accelerator.memoryGiB": ("--memory-gib", "spec.hardware.custom.memoryGiB"),
-    "hardware.accelerator.bandwidthGBps": ("--bandwidth-gbps", "spec.hardware.custom.memoryBandwidthGBps"),
+OPTIONS: Mapping[str, str] = {
+    "wishes.contextTokens": "--context",
+    "wishes.concurrency": "--concurrency",
+    "wishes.nodes": "--nodes",
+    "wishes.tensor": "--tensor",
+    "wishes.pipeline": "--pipeline",
+    "wishes.quantization": "--quantization",
+    "wishes.kvCacheDtype": "--kv-cache-dtype",
+    "wishes.utilization": "--utilisation",
+    "wishes.overheadBytes": "--overhead-gib",
+    "wishes.pricePerGpuHour": "--gpu-hour-price",
+    "wishes.readBytesPerSecond": "--read-rate",
+    "hardware.gpusPerNode": "--gpus-per-node",
+    "hardware.accelerator": "--accelerator",
+    "hardware.accelerator.name": "--accelerator",
+    "hardware.accelerator.memoryGiB": "--memory-gib",
+    "hardware.accelerator.bandwidthGBps": "--bandwidth-gbps",
 }
-"""The planner's fields: the option, and the field of a LlamaDeployment, that give them."""
+"""The planner's fields: the option that gives each. `planning.fit.of_spec.FIELDS` has the fields of a LlamaDeployment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def ask(arguments: argparse.Namespace, spec: LlamaDeploymentSpec | None) -> Ques
     model = _model(arguments, spec, reading.problems)
     if reading.problems or model is None or hardware is None:
         raise BadInput(reading.problems)
-    wishes = of_spec(spec, model) if spec else Wishes()
+    wishes = wishes_of(spec, model) if spec else Wishes()
     changes = {name: given[option] for option, name in _WISHES.items() if option in given}
     if "overhead_gib" in given:
         changes["overhead_bytes"] = int(given["overhead_gib"] * GIB)
@@ -83,32 +81,6 @@ def ask(arguments: argparse.Namespace, spec: LlamaDeploymentSpec | None) -> Ques
     if problems:
         raise BadInput(_named(problem, arguments, spec).message for problem in problems)
     return Question(model=model, hardware=hardware, wishes=wishes)
-
-
-def of_spec(spec: LlamaDeploymentSpec, model: ModelFacts, split: Parallelism | None = None) -> Wishes:
-    """What a LlamaDeployment asks of the planner, its engine's own arguments included; `split` instead of its own parallelism."""
-    tensor, pipeline = (spec.parallelism.tensor, spec.parallelism.pipeline) if split is None else (split.tensor, split.pipeline)
-    args = spec.engine.args if spec.engine.type == "vllm" else {}
-    share = args.get("gpu_memory_utilization")
-    method = model.quantization.method if model.quantization else None
-    wishes = Wishes(
-        context_tokens=spec.context.max_tokens,
-        kv_cache_dtype=spec.context.kv_cache_dtype,
-        tensor=tensor,
-        pipeline=pipeline,
-        nodes=pipeline or 1,  # a stage lies inside a node, so that so many are enough for any split that is given
-        # Of a checkpoint that is FP8 already, the argument repeats what it is.
-        quantization="fp8" if args.get("quantization") == "fp8" and method != "fp8" else None,
-    )
-    if isinstance(share, int | float) and not isinstance(share, bool):
-        wishes = dataclasses.replace(wishes, utilization=float(share))
-    return wishes
-
-
-def hardware_of(spec: LlamaDeploymentSpec) -> Hardware | list[Problem]:
-    """What the nodes of a LlamaDeployment offer, or why that is not known."""
-    found = _accelerator({}, spec)
-    return found if isinstance(found, list) else Hardware(accelerator=found, gpus_per_node=spec.hardware.gpus_per_node)
 
 
 _WISHES = {
@@ -204,13 +176,10 @@ def _hardware(given: Mapping[str, Any], spec: LlamaDeploymentSpec | None, proble
 
 def _accelerator(given: Mapping[str, Any], spec: LlamaDeploymentSpec | None) -> Accelerator | list[Problem]:
     """The accelerator of the options, else that of the spec with what its `custom` gives; other numbers of options count over both."""
-    custom = spec.hardware.custom if spec is not None and "accelerator" not in given else None
-    sizes: dict[str, Any] = {}
-    if custom is not None:
-        sizes = {"memoryGiB": custom.memory_gib, "bandwidthGBps": custom.memory_bandwidth_gbps}
+    sizes = custom_sizes(spec) if spec is not None and "accelerator" not in given else {}
     sizes |= {key: given[name] for name, key in {"memory_gib": "memoryGiB", "bandwidth_gbps": "bandwidthGBps"}.items() if name in given}
     name = given.get("accelerator", "" if spec is None else spec.hardware.accelerator)
-    found = read_accelerator({"name": name, **sizes} if sizes else name)
+    found = accelerator_of(name, sizes)
     if isinstance(found, Accelerator):
         return found
     by_option = "accelerator" in given or spec is None
@@ -219,7 +188,7 @@ def _accelerator(given: Mapping[str, Any], spec: LlamaDeploymentSpec | None) -> 
 
 def _of_accelerator(problem: Problem, *, by_option: bool) -> Problem:
     """A problem of an accelerator in the user's names. Numbers are the options' always: those of a file have passed its own checks."""
-    option, field = NAMES.get(problem.field, (problem.field, problem.field))
+    option, field = OPTIONS.get(problem.field, problem.field), FIELDS.get(problem.field, problem.field)
     numbers = "--memory-gib and --bandwidth-gbps"
     return dataclasses.replace(
         problem,
@@ -229,14 +198,9 @@ def _of_accelerator(problem: Problem, *, by_option: bool) -> Problem:
     )
 
 
-def named_as_written(problem: Problem) -> Problem:
-    """The problem under the name of a LlamaDeployment's field."""
-    return dataclasses.replace(problem, field=NAMES.get(problem.field, ("", ""))[1] or problem.field)
-
-
 def _named(problem: Problem, arguments: argparse.Namespace, spec: LlamaDeploymentSpec | None) -> Problem:
     """The problem under the name by which the user gave the value: the option where it was given, else the field of the file."""
-    option, field = NAMES.get(problem.field, ("", ""))
+    option, field = OPTIONS.get(problem.field, ""), FIELDS.get(problem.field, "")
     text = getattr(arguments, option.removeprefix("--").replace("-", "_"), None)
     if text is not None:
         return dataclasses.replace(problem, field=option, given=quoted(text))

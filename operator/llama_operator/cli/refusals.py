@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.options import OUTPUTS, PROBLEMS, PROGRAM
@@ -29,11 +29,11 @@ def tell(refused: BadInput) -> int:
     return PROBLEMS
 
 
-def check_output(given: str) -> None:
+def check_output(given: str, outputs: Sequence[str] = OUTPUTS, field: str = "--output") -> None:
     """Raises BadInput for what is no format."""
-    if given not in OUTPUTS:
-        allowed = f"{', '.join(OUTPUTS[:-1])} or {OUTPUTS[-1]}"
-        raise BadInput.of(Problem(field="--output", given=quoted(given), allowed=allowed, remedy="Choose one of these."))
+    if given not in outputs:
+        allowed = f"{', '.join(outputs[:-1])} or {outputs[-1]}"
+        raise BadInput.of(Problem(field=field, given=quoted(given), allowed=allowed, remedy="Choose one of these."))
 
 
 def quoted(text: str) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from llama_operator.api.documents import Document, Located
 from llama_operator.api.v1alpha1 import KIND, LlamaDeploymentSpec
 from llama_operator.api.validation import validate
-from llama_operator.planning.shape import check_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +17,7 @@ class Resource:
     spec: LlamaDeploymentSpec | None
     """None where it is refused."""
     errors: tuple[Located, ...] = ()
-    """Of its fields alone: what only the model can tell is in `of_model`."""
-    of_model: tuple[Located, ...] = ()
-    """What a model of the catalogue does not allow."""
+    """Of its fields alone: what only the model can tell is `planning.admission`'s."""
 
 
 def is_ours(document: Document) -> bool:
@@ -29,11 +26,10 @@ def is_ours(document: Document) -> bool:
 
 
 def read_resource(document: Document) -> Resource:
-    """A LlamaDeployment, as `control.reconcile` looks at it: its fields, then its split with the model's shape."""
+    """A LlamaDeployment's fields, as `control.reconcile` looks at them."""
     metadata = document.value.get("metadata")
     name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
     errors = [*document.problems, *document.locate(validate(document.value))]
     if errors:
         return Resource(name=name, spec=None, errors=tuple(errors))
-    spec = LlamaDeploymentSpec.model_validate(document.value["spec"])
-    return Resource(name=name, spec=spec, of_model=tuple(document.locate(check_model(spec))))
+    return Resource(name=name, spec=LlamaDeploymentSpec.model_validate(document.value["spec"]))

@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from llama_operator.api.documents import Document, Place, check_text, read_documents
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.cli import refusals
 from llama_operator.cli.files import read_text, shown
 from llama_operator.cli.options import DOES_NOT_FIT, FITS, PROBLEMS
-from llama_operator.cli.question import hardware_of, named_as_written, of_spec
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.cli.resources import is_ours, read_resource
-from llama_operator.planning.fit.option import Fit, gib
-from llama_operator.planning.fit.plan import FitPlan, plan_fit
+from llama_operator.planning.admission import Verdict, admit, known_model
 from llama_operator.planning.models.catalogue import known_facts
-from llama_operator.planning.parallelism import parallelism_of
 
 Kind = Literal["error", "warning", "does not fit", "fits", "note"]
 
@@ -68,62 +64,22 @@ def check(text: str) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.place)
 
 
+KINDS: Mapping[Verdict, Kind] = {"fits": "fits", "unknown": "note", "waits": "note", "does_not_fit": "does not fit", "refused": "error"}
+"""The operator's verdicts as lines of the answer."""
+
+
 def _of_the_model(document: Document) -> Iterator[Finding]:
-    """What the model and the hardware say of a LlamaDeployment whose fields are well; nothing of another."""
+    """What the model and the hardware say of a LlamaDeployment whose fields are well, in the operator's words; nothing of another."""
     resource = read_resource(document)
     if resource.spec is None:
         return
-    for located in resource.of_model:
-        yield Finding(place=located.place, kind="error", message=located.problem.message)
-    if not resource.of_model:
-        yield from _fit(document, resource.name, resource.spec)
-
-
-def _fit(document: Document, name: str, spec: LlamaDeploymentSpec) -> Iterator[Finding]:
-    place, name = document.place("metadata.name"), quoted(name)[1:-1]
-    if spec.engine.type != "vllm":
-        yield Finding(
-            place=place, kind="note", message=f"{name}: the {spec.engine.type} engine loads no weights, so there is nothing to fit"
-        )
-        return
-    model = known_facts(spec.model.source)
-    if model is None:
-        words = f"{name}: whether it fits is not known, for {quoted(spec.model.source)} is not in the catalogue"
-        yield Finding(
-            place=document.place("spec.model.source"), kind="note", message=f"{words}. Ask kubectl llama plan -f FILE --model-path DIR."
-        )
-        return
-    hardware = hardware_of(spec)
-    if isinstance(hardware, list):
-        words = f"{name}: whether it fits is not known: {hardware[0].message}"
-        yield Finding(place=document.place("spec.hardware.accelerator"), kind="note", message=words)
-        return
-    # What runs is what the operator makes of the spec, not what a planner that chooses would make of it.
-    split = parallelism_of(spec)
-    wishes = of_spec(spec, model, split)
-    plan = plan_fit(model, hardware, wishes)
-    if plan.verdict == "invalid":
-        for located in document.locate(named_as_written(problem) for problem in plan.problems):
-            yield Finding(place=located.place, kind="error", message=located.problem.message)
-    elif plan.chosen is not None:
-        yield Finding(place=place, kind="fits", message=f"{name}: {_fits(plan.chosen)}")
-    else:
-        yield Finding(place=place, kind="does not fit", message=f"{name}: {_does_not_fit(plan)}")
-
-
-def _fits(fit: Fit) -> str:
-    sequences = "1 sequence" if fit.cache.requests == 1 else f"{fit.cache.requests:,} sequences"
-    where = f"{gib(fit.weight_bytes)} of weights on each rank" + (f" of {fit.gpus} GPUs" if fit.gpus > 1 else "")
-    return f"{where}; the KV cache holds {fit.cache.tokens:,} tokens, which is {sequences} of the longest context"
-
-
-def _does_not_fit(plan: FitPlan) -> str:
-    why = "; ".join(f"{each.option}: {each.reason}" for each in plan.rejected)
-    nearest = plan.nearest[0] if plan.nearest else None
-    if nearest is None:
-        return f"{why}. No single change makes it fit."
-    split = f"{{tensor: {nearest.fit.tensor}, pipeline: {nearest.fit.pipeline}}}"
-    return f"{why}. Nearest: {nearest.change}; then spec.parallelism {split} fits."
+    verdict, name = admit(resource.spec, known_model(resource.spec.model.source)), quoted(resource.name)[1:-1]
+    kind = KINDS[verdict.verdict]
+    for located in document.locate(verdict.problems):
+        yield Finding(place=located.place, kind=kind, message=located.problem.message)
+    if verdict.accepted:
+        hint = ". Ask kubectl llama plan -f FILE --model-path DIR." if known_facts(resource.spec.model.source) is None else ""
+        yield Finding(place=document.place("metadata.name"), kind=kind, message=f"{name}: {verdict.message}{hint}")
 
 
 def _sum(files: int, counts: Counter[Kind]) -> str:

@@ -12,6 +12,7 @@ from llama_operator.control.store import Store
 from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, Serve, Unknown, World
 from llama_operator.lifecycle.status import failures_from_json, ready_pods
+from llama_operator.planning.hardware.requests import Holder, gpu_holders
 from llama_operator.ports import Agents, ApiError, Reader, ServeApi
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned, from_controller_revision
@@ -35,9 +36,9 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
     manifests = await senses.reader.list("Pod", key.namespace, f"{names.LABEL_DEPLOYMENT}={key.name}")
     # A pod whose owner is another LlamaDeployment is one of a predecessor with the same name: it is the garbage collector's.
     pods = [Pod.of(item) for item in manifests if _owned(item, metadata["uid"])]
-    objects = {place: item for place, item in senses.store.children(key).items() if _owned(item, metadata["uid"])}
-    pinned = _pinned(objects)
-    agents, serve, gpus = await asyncio.gather(
+    objects = _objects(senses.store, key, metadata["uid"])
+    pinned = pinned_revisions(senses.store, key, metadata["uid"])
+    agents, serve, (gpus, holders) = await asyncio.gather(
         _ask_agents(senses, pods), _ask_heads(senses, pods, pinned, metadata["uid"]), _look_for_gpus(senses, pods, gpu_resource)
     )
     return World(
@@ -52,6 +53,7 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
         pinned=pinned,
         objects=objects,
         gpus=gpus,
+        holders=holders,
         failures=failures_from_json(raw.get("status") or {}),
         were_ready=ready_pods(raw.get("status") or {}),
     )
@@ -61,7 +63,13 @@ def _owned(manifest: Mapping[str, Any], uid: str) -> bool:
     return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences") or [])
 
 
-def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Pinned]:
+def _objects(store: Store, key: names.Key, uid: str) -> dict[tuple[str, str], dict[str, Any]]:
+    return {place: item for place, item in store.children(key).items() if _owned(item, uid)}
+
+
+def pinned_revisions(store: Store, key: names.Key, uid: str) -> dict[str, Pinned]:
+    """What the ControllerRevisions of a LlamaDeployment keep, by revision."""
+    objects = _objects(store, key, uid)
     read = (from_controller_revision(item) for (kind, _), item in objects.items() if kind == "ControllerRevision")
     return {pinned.revision: pinned for pinned in read if pinned is not None}
 
@@ -79,12 +87,13 @@ async def _ask_heads(senses: Senses, pods: Sequence[Pod], pinned: Mapping[str, P
     return {pod.revision: answer for pod, answer in zip(heads, answers, strict=True)}
 
 
-async def _look_for_gpus(senses: Senses, pods: Sequence[Pod], resource: str) -> Sequence[NodeGpus] | Unknown:
+async def _look_for_gpus(senses: Senses, pods: Sequence[Pod], resource: str) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
     """Only while a pod finds no node: it takes a list of all nodes and pods."""
     if not any(pod.unschedulable for pod in pods):
-        return Unknown("no pod waits for a node")
+        return Unknown("no pod waits for a node"), ()
     try:
         nodes, everybody = await asyncio.gather(senses.reader.list("Node"), senses.reader.list("Pod", fields="spec.nodeName!="))
     except ApiError as error:
-        return Unknown(str(error))
-    return free_gpus(nodes, everybody, resource)
+        return Unknown(str(error)), ()
+    holders = gpu_holders(everybody, resource)
+    return free_gpus(nodes, holders, resource), holders

@@ -12,17 +12,19 @@ from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.api.conditions import ConditionType, find
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
-from llama_operator.api.validation import validate
+from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
+from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
-from llama_operator.control.gather import Senses, gather
+from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.settings import Settings
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
-from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of
+from llama_operator.lifecycle.plan_view import deviation
+from llama_operator.lifecycle.revision import keep_running, make_wish, render_context
 from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
-from llama_operator.planning.shape import check_model
-from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, ModelFiles
+from llama_operator.planning.admission import Admission, refuse
+from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
 """Announced steps that are warnings."""
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
+READ_AGAIN_SECONDS = 15.0
+"""Between two looks at a spec whose model could not be read yet; the hub itself is asked less often (`adapters.models`)."""
 
 
 class StepsFailed(Exception):
@@ -48,7 +52,7 @@ class Reconciler:
     own: OwnMetrics
     clock: Clock
     settings: Settings
-    hub: ModelFiles | None = None
+    models: Models
 
     async def reconcile(self, key: names.Key) -> float | None:
         """One pass. Returns seconds until the next look, None when the LlamaDeployment is gone. Raises ApiError, NotLeader, StepsFailed."""
@@ -56,41 +60,39 @@ class Reconciler:
         if raw is None:
             self.own.forget(key.namespace, key.name)
             return None
-        spec, problems = await self._read_spec(raw)
+        previous = raw.get("status") or {}
+        spec, admission = await self._admit(raw, previous)
         gathered = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
         world = replace(gathered, now=now)
-        previous = raw.get("status") or {}
         scaling = await self._scale(spec, world, previous, now)
         context = render_context(key, world.uid, spec, self.settings.render_options()) if spec else None
         wish = self._wish(world, context, scaling, previous)
         decided = plan(world, wish, self.settings.retry_policy(), now)
         running = wish.pinned.revision if wish else None
-        status = build_status(world, decided, scaling, problems, previous, running, now)
+        status = build_status(world, decided, scaling, admission, previous, running, now)
         owner = await self._write_status(raw, previous, status)
         if owner is None:
             return None
         outcome = await execute(self.hands, world, owner, context, decided.actions)
         await self._tell(owner, previous, status, outcome, now)
+        await self._warn(owner, previous, status, now)
         self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
         self.own.ready.labels(key.namespace, key.name).set(status["readyReplicas"])
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
-        return self._next_look(decided, scaling)
+        return self._next_look(decided, scaling, wish, admission)
 
-    async def _read_spec(self, raw: Mapping[str, Any]) -> tuple[LlamaDeploymentSpec | None, list[str]]:
-        """The spec, or its problems in words. A revision that is pinned already is not checked against its model again: it was accepted."""
+    async def _admit(self, raw: Mapping[str, Any], previous: Mapping[str, Any]) -> tuple[LlamaDeploymentSpec | None, Admission]:
+        """The spec as it runs, or would; None where nothing new may be made of it. Before anything is gathered: a hub may take its time."""
         problems = validate(raw)
         if problems:
-            return None, [problem.message for problem in problems]
+            return None, refuse(problems)
+        metadata = raw["metadata"]
+        pinned = pinned_revisions(self.senses.store, names.Key(metadata["namespace"], metadata["name"]), metadata["uid"])
         spec = LlamaDeploymentSpec.model_validate(raw["spec"])
-        if (raw.get("status") or {}).get("revision") == revision_of(spec):
-            return spec, []
-        problems = check_model(spec)
-        if not problems and self.hub is not None and spec.engine.type == "vllm" and spec.model.source.startswith("hf://"):
-            config = await self.hub.read_config(spec.model.source, spec.model.revision)
-            problems = check_model(spec, config) if isinstance(config, dict) else []
-        return (None, [problem.message for problem in problems]) if problems else (spec, [])
+        deleting = bool(metadata.get("deletionTimestamp"))
+        return await admit_spec(spec, pinned, previous, self.models, self.senses.reader, deleting=deleting)
 
     async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
         if spec is None or world.deleting:
@@ -142,8 +144,21 @@ class Reconciler:
             warning = bad and kind in (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE, ConditionType.DEGRADED)
             await self.events.emit(owner, condition["reason"], f"{kind}: {condition['message']}", now, warning=warning)
 
-    def _next_look(self, decided: Plan, scaling: ScalingView) -> float:
+    async def _warn(self, owner: Mapping[str, Any], previous: Mapping[str, Any], status: Mapping[str, Any], now: float) -> None:
+        """What is accepted and should yet be looked at: once a generation of the spec; and an engine that is not as it was planned."""
+        if previous.get("observedGeneration") != status["observedGeneration"]:
+            for problem in warnings(owner):
+                await self.events.emit(owner, "SpecWarning", problem.message, now, warning=True)
+        if (message := deviation(previous, status)) is not None:
+            await self.events.emit(owner, "PlanDeviation", message, now, warning=True)
+
+    def _next_look(self, decided: Plan, scaling: ScalingView, wish: Wish | None, admission: Admission) -> float:
+        if wish is None and not decided.actions:
+            # Nothing runs and nothing may begin: only an edit, or the hub, changes that.
+            return READ_AGAIN_SECONDS
         pause = look_again_in(decided, scaling.desired)
+        if admission.verdict == "waits":
+            pause = min(pause, READ_AGAIN_SECONDS)
         return min(pause, self.settings.autoscale_interval_seconds) if scaling.enabled else pause
 
 

@@ -26,6 +26,8 @@ from llama_operator.adapters.http_server import HttpServer
 from llama_operator.adapters.hub import Hub
 from llama_operator.adapters.kube import Kube, connect
 from llama_operator.adapters.lease import Lease
+from llama_operator.adapters.model_files.hub import HubReader
+from llama_operator.adapters.models import KnownModels
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.adapters.prometheus import Prometheus
 from llama_operator.adapters.ray_serve import RayServe
@@ -101,7 +103,11 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             own=own,
             clock=SystemClock(),
             settings=settings,
-            hub=Hub(hub_client, settings.hub_endpoint, monotonic=time.monotonic),
+            models=KnownModels(
+                HubReader(hub_client, settings.hub_endpoint) if settings.hub_endpoint else None,
+                Hub(hub_client, settings.hub_endpoint, monotonic=time.monotonic),
+                monotonic=time.monotonic,
+            ),
         )
         await resync(kube, store, queue, settings.watch_namespaces)
         parts = [

@@ -132,11 +132,19 @@ def _state(world: World, pods: list[Pod], agent: Agent | None, size: int) -> tup
         # The agent is young, or busy for a moment. A pod that the kubelet finds ready stays what it was.
         return (GangState.READY if pods[0].ready else GangState.STARTING), "the agent does not answer", None
     state = _AGENT_STATES.get(agent.phase, GangState.STARTING)
-    if state is GangState.STARTING and agent.joined and world.now - agent.since > UNUSED_SECONDS:
+    if state is GangState.STARTING and agent.joined and _unused_for(world, pods[0].revision, agent) > UNUSED_SECONDS:
         return GangState.BROKEN, f"Ray has placed no replica on it for {UNUSED_SECONDS:.0f} s", None
     if state is GangState.READY and not pods[0].ready:
         return GangState.WARMING, "its engine is ready, its proxy is not yet", None
     return state, "", None
+
+
+def _unused_for(world: World, revision: str, agent: Agent) -> float:
+    """Seconds in which a head could have placed a replica on the gang, and did not: only while it is ready can it do so."""
+    head = world.head(revision)
+    if head is None or head.ready_since is None:
+        return 0.0
+    return world.now - max(agent.since, head.ready_since)
 
 
 def victim_order(gangs: Iterable[Gang]) -> list[Gang]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.planning.hardware.requests import Holder
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned
 
@@ -144,6 +145,8 @@ class Agent:
     joined: bool = False
     in_flight: int | None = None
     kv_cache_tokens: int | None = None
+    weight_bytes: int | None = None
+    """Of the fullest rank of the pod."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Agent:
@@ -164,6 +167,7 @@ class Agent:
             joined=bool(_object(body.get("ray") or {}).get("joined")),
             in_flight=_whole(engine.get("inFlight")),
             kv_cache_tokens=_whole(engine.get("kvCacheTokens")),
+            weight_bytes=_whole(body.get("weightBytesPerRank")),
         )
 
 
@@ -216,6 +220,7 @@ class NodeGpus:
     node: str
     total: int
     free: int
+    cordoned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,6 +256,8 @@ class World:
     objects: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Children that are not pods, by kind and name."""
     gpus: Sequence[NodeGpus] | Unknown = field(default_factory=lambda: Unknown("not looked up"))
+    holders: Sequence[Holder] = ()
+    """The pods that hold those GPUs, of any namespace."""
     failures: Failures = field(default_factory=Failures)
     were_ready: frozenset[str] = frozenset()
     """Pods of the gangs that the last status called Ready."""

@@ -12,7 +12,7 @@ from llama_operator.api.v1alpha1 import HardwareSpec, LlamaDeploymentSpec
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Wish
 from llama_operator.planning.gpus import gang_shape
-from llama_operator.planning.parallelism import UNSPLIT, parallelism_of
+from llama_operator.planning.parallelism import UNSPLIT, Parallelism, parallelism_of, with_split
 from llama_operator.rendering import guards, names, revision, services
 from llama_operator.rendering.context import RenderContext, RenderOptions
 from llama_serving.config import ServingConfig
@@ -43,6 +43,24 @@ def revision_of(spec: LlamaDeploymentSpec) -> str:
     given["parallelism"] = {name: number for name, number in (("tensor", split.tensor), ("pipeline", split.pipeline)) if number != UNSPLIT}
     text = json.dumps({key: value for key, value in given.items() if value != {}}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:REVISION_DIGITS]
+
+
+def as_it_runs(spec: LlamaDeploymentSpec, pinned: Mapping[str, revision.Pinned], status: Mapping[str, Any]) -> LlamaDeploymentSpec | None:
+    """The spec with the split of a revision that runs already and that it still asks for; None where it asks for a new one.
+
+    A planner that would choose another split today, or a model that can no longer be read, thus changes nothing that runs.
+    """
+    kept = status.get("plan") or {}
+    remembered = [(_count(kept.get("tensorParallel")), _count(kept.get("pipelineParallel"))), (UNSPLIT, UNSPLIT)]
+    for tensor, pipeline in [*(record.split for record in pinned.values()), *remembered]:
+        filled = with_split(spec, Parallelism(tensor=tensor, pipeline=pipeline))
+        if revision_of(filled) in {*pinned, status.get("revision")}:
+            return filled
+    return None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else UNSPLIT
 
 
 def _drop(given: dict[str, Any], field: str) -> None:

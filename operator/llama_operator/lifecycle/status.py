@@ -11,6 +11,8 @@ from llama_operator.lifecycle import verdicts
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import Failures, World, rfc3339, timestamp
 from llama_operator.lifecycle.plan import Plan
+from llama_operator.lifecycle.plan_view import planned_and_observed
+from llama_operator.planning.admission import Admission
 from llama_operator.rendering import names
 
 
@@ -30,12 +32,12 @@ class ScalingView:
 
 
 def build_status(
-    world: World, plan: Plan, scaling: ScalingView, problems: Sequence[str], previous: Mapping[str, Any], revision: str | None, now: float
+    world: World, plan: Plan, scaling: ScalingView, admission: Admission, previous: Mapping[str, Any], revision: str | None, now: float
 ) -> dict[str, Any]:
-    """The whole status, as JSON. `revision` is the one that should run; `problems` are those of the spec, in words."""
+    """The whole status, as JSON. `revision` is the one that should run, `admission` the verdict on the spec."""
     ready = [gang for gang in plan.gangs if gang.state is GangState.READY]
     counted = [gang for gang in plan.gangs if gang.counts]
-    conditions = verdicts.conditions(world, plan, scaling_conditions(scaling), problems, scaling.desired, revision, now)
+    conditions = verdicts.conditions(world, plan, scaling_conditions(scaling), admission, scaling.desired, revision, now)
     phase, reason = verdicts.phase(conditions, plan, scaling.desired, deleting=world.deleting)
     status: dict[str, Any] = {
         "observedGeneration": world.generation,
@@ -51,6 +53,8 @@ def build_status(
     }
     if revision:
         status["revision"] = revision
+    if planned := planned_and_observed(world, admission, plan.gangs, previous, revision):
+        status["plan"] = planned
     if plan.failures.attempts:
         status["failures"] = failures_to_json(plan.failures)
     if scaling.enabled:

@@ -6,28 +6,30 @@ from collections.abc import Sequence
 
 from llama_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from llama_operator.lifecycle.gangs import LOADING_STATES, Gang, GangState
-from llama_operator.lifecycle.observed import Failures, NodeGpus, Unknown, World, rfc3339
+from llama_operator.lifecycle.observed import Failures, Serve, Unknown, World, rfc3339
 from llama_operator.lifecycle.plan import Plan
+from llama_operator.planning.admission import Admission
+from llama_operator.planning.gpus import GangShape
+from llama_operator.planning.hardware.fragmentation import diagnose
 
 
 def conditions(
-    world: World, plan: Plan, scaling_: Sequence[Condition], problems: Sequence[str], desired: int, revision: str | None, now: float
+    world: World, plan: Plan, scaling_: Sequence[Condition], admission: Admission, desired: int, revision: str | None, now: float
 ) -> list[Condition]:
     """All conditions, in the order of ConditionType."""
     return [
-        accepted(problems),
+        accepted(admission),
         available(plan, desired),
-        progressing(world, plan, problems, desired, revision, now),
+        progressing(world, plan, admission, desired, revision, now),
         *scaling_,
         degraded(world, plan, revision),
     ]
 
 
-def accepted(problems: Sequence[str]) -> Condition:
-    """Is the spec allowed?"""
-    if problems:
-        return _condition(ConditionType.ACCEPTED, "False", Reason.INVALID, "; ".join(problems))
-    return _condition(ConditionType.ACCEPTED, "True", Reason.VALID, "every field is allowed")
+def accepted(admission: Admission) -> Condition:
+    """Is the spec allowed, and does the model fit?"""
+    status: ConditionStatus = "True" if admission.accepted else ("Unknown" if admission.verdict == "waits" else "False")
+    return _condition(ConditionType.ACCEPTED, status, admission.reason, admission.message)
 
 
 def available(plan: Plan, desired: int) -> Condition:
@@ -46,13 +48,13 @@ def available(plan: Plan, desired: int) -> Condition:
     return _condition(kind, "False", Reason.NO_REPLICA_READY, f"none of {desired} wanted replicas serves yet")
 
 
-def progressing(world: World, plan: Plan, problems: Sequence[str], desired: int, revision: str | None, now: float) -> Condition:
+def progressing(world: World, plan: Plan, admission: Admission, desired: int, revision: str | None, now: float) -> Condition:
     """What is the operator waiting for? The first thing that holds the others up is named."""
     kind = ConditionType.PROGRESSING
     if world.deleting:
         left = len(world.pods)
         return _condition(kind, "True", Reason.DELETING, f"{left} pods are still there" if left else "all pods are gone")
-    if problems and not revision:
+    if not admission.accepted and not revision:
         return _condition(kind, "False", Reason.NOT_ACCEPTED, "nothing is made until the spec is accepted")
     for verdict in (_failed(plan, now), _blocked(world, plan, desired), _leaving(plan), _head(world, revision), _loading(plan, desired)):
         if verdict:
@@ -79,30 +81,26 @@ def _blocked(world: World, plan: Plan, desired: int) -> Condition | None:
 
 
 def placement_message(world: World, stuck: Sequence[Gang], desired: int) -> str:
-    """How many GPUs are wanted, and where how many are free. Starts by itself when they come free: the scheduler waits with the pods."""
+    """How many GPUs are wanted, where how many are free, and what would have to move. Starts by itself when they come free: the scheduler
+    waits with the pods.
+    """
     first = stuck[0]
     pinned = world.pinned.get(first.revision)
-    per_pod = pinned.gpus_per_pod if pinned else 0
-    pods = len(pinned.gang) if pinned else len(first.pods)
     whole = f"{len(stuck)} of {desired} replicas wait for a place"
-    if per_pod == 0:
+    if pinned is None or pinned.gpus_per_pod == 0:
         return f"{whole}: {first.why}"
-    shape = f"{per_pod} GPUs on one node" if pods == 1 else f"{per_pod} GPUs on each of {pods} nodes"
+    # Pods that found their node hold its GPUs already; only the others still need a place.
+    left = sum(pod.node is None for pod in first.pods) or len(pinned.gang)
+    gang = GangShape(pods=left, gpus_per_pod=pinned.gpus_per_pod, stages_per_pod=pinned.split[1] // len(pinned.gang))
     if isinstance(world.gpus, Unknown):
-        free = f"free GPUs are not known ({world.gpus.reason}); the scheduler says: {first.why}"
-    else:
-        free = f"free: {_free(world.gpus)}"
-    return f"{whole}; each needs {shape}; {free}; it starts by itself when they come free"
-
-
-def _free(gpus: Sequence[NodeGpus]) -> str:
-    if not gpus:
-        return "no node has a GPU"
-    total = sum(node.free for node in gpus)
-    shown = sorted(gpus, key=lambda node: (-node.free, node.node))[:8]
-    listed = ", ".join(f"{node.free} of {node.total} on {node.node}" for node in shown)
-    more = f" and {len(gpus) - len(shown)} more nodes" if len(gpus) > len(shown) else ""
-    return f"{total} in all ({listed}{more})"
+        shape = f"{gang.gpus_per_pod} GPUs on one node" if gang.pods == 1 else f"{gang.gpus_per_pod} GPUs on each of {gang.pods} nodes"
+        why = f"each needs {shape}; free GPUs are not known ({world.gpus.reason}); the scheduler says: {first.why}"
+        return f"{whole}; {why}; it starts by itself when they come free"
+    cordoned = {node.node for node in world.gpus if node.cordoned}
+    found = diagnose(world.gpus, world.holders, gang, cordoned, namespace=world.key.namespace)
+    if found.fits:
+        return f"{whole}; {found.message} would do, and the scheduler says: {first.why}"
+    return f"{whole}; {found.message}; it starts by itself when they come free"
 
 
 def _leaving(plan: Plan) -> Condition | None:
@@ -121,14 +119,16 @@ def _leaving(plan: Plan) -> Condition | None:
 
 
 def _head(world: World, revision: str | None) -> Condition | None:
-    head = world.head(revision) if revision else None
-    if head is not None and head.ready:
+    head, view = (world.head(revision), world.serve.get(revision)) if revision else (None, None)
+    # A busy head misses a probe now and then; one that answers for the application is up.
+    if head is not None and (head.ready or (isinstance(view, Serve) and view.deployed)):
         return None
     if head is None:
         return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, "the head pod is not there yet")
     agent = world.agent(head)
     failed = agent.root_cause.message if agent and agent.root_cause and agent.phase == "Failed" else None
-    why = failed or head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet"
+    doing = f" ({agent.message})" if agent and agent.message else ""
+    why = failed or head.unschedulable or head.waiting or f"pod {head.name} is {head.phase}, not ready yet{doing}"
     return _condition(ConditionType.PROGRESSING, "True", Reason.HEAD_STARTING, f"the head starts: {why}")
 
 
@@ -188,6 +188,8 @@ def phase(decided: Sequence[Condition], plan: Plan, desired: int, *, deleting: b
         return "Deleting", Reason.DELETING.value
     if by_type[ConditionType.ACCEPTED].status == "False":
         return "Invalid", by_type[ConditionType.ACCEPTED].reason
+    if by_type[ConditionType.PROGRESSING].reason == Reason.NOT_ACCEPTED:
+        return "Pending", by_type[ConditionType.ACCEPTED].reason
     progress, serving = by_type[ConditionType.PROGRESSING], by_type[ConditionType.AVAILABLE]
     if plan.exhausted or progress.reason == Reason.BACKING_OFF:
         return ("Degraded" if serving.status == "True" else "Failed"), plan.failures.reason or progress.reason

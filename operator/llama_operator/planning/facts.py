@@ -15,6 +15,9 @@ from typing import Literal
 
 from llama_serving.config import ModelShape
 
+KnownFrom = Literal["checkpoint", "catalogue", "config"]
+"""checkpoint: the tensors' own headers; catalogue: computed and tested against them; config: computed from config.json alone."""
+
 
 class Precision(StrEnum):
     """How one number is stored or multiplied."""
@@ -98,8 +101,7 @@ class ModelFacts:
     """As the embedding; 0 where it is tied."""
     norm: int
     quantization: Quantization | None = None
-    known_from: Literal["checkpoint", "catalogue", "config"]
-    """checkpoint: the tensors' own headers; catalogue: computed and tested against them; config: computed from config.json alone."""
+    known_from: KnownFrom
 
     @property
     def checkpoint_bytes(self) -> int:

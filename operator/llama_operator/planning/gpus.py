@@ -34,7 +34,8 @@ class GangShape:
 
 def lay(tensor: int, pipeline: int, node: int) -> GangShape:
     """The pods of tensor x pipeline GPUs on nodes of `node` GPUs, where a tensor-parallel group fits into a node."""
-    stages = max(count for count in range(1, pipeline + 1) if pipeline % count == 0 and (count == 1 or count * tensor <= node))
+    most = min(pipeline, max(1, node // tensor))
+    stages = max(count for count in range(1, most + 1) if pipeline % count == 0)
     return GangShape(pods=pipeline // stages, gpus_per_pod=stages * tensor, stages_per_pod=stages)
 
 

@@ -5,17 +5,16 @@ The arithmetic itself is `llama_serving.config.ModelShape`: the pods repeat the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llama_operator.api.problems import Problem, show
-from llama_operator.planning.models.catalogue import known_shape
 from llama_operator.planning.parallelism import parallelism_of
 from llama_serving.config import ModelShape, ShapeError
 
 if TYPE_CHECKING:
     from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 
-__all__ = ["ModelShape", "check_model", "check_parallelism", "read_shape"]
+__all__ = ["ModelShape", "check_parallelism", "check_shape", "read_shape"]
 
 
 def read_shape(config: object) -> ModelShape | Problem:
@@ -61,15 +60,7 @@ def check_context(shape: ModelShape, max_tokens: int | None) -> list[Problem]:
     ]
 
 
-def check_model(spec: LlamaDeploymentSpec, config: dict[str, Any] | None = None) -> list[Problem]:
-    """The problems of a spec with its model: with the parsed config.json where it could be read, else with the catalogue's shape.
-
-    A model that neither knows has none: the pods check it again before they load it.
-    """
-    shape: ModelShape | Problem | None = known_shape(spec.model.source) if config is None else read_shape(config)
-    if shape is None:
-        return []
-    if isinstance(shape, Problem):
-        return [shape]
+def check_shape(shape: ModelShape, spec: LlamaDeploymentSpec) -> list[Problem]:
+    """The problems of a spec with a model of that shape, memory apart."""
     split = parallelism_of(spec)
     return check_parallelism(shape, split.tensor, split.pipeline) + check_context(shape, spec.context.max_tokens)

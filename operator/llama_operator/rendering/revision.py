@@ -35,6 +35,12 @@ class Pinned:
         return int(self.application["applications"][0]["args"]["gpus_per_pod"])
 
     @property
+    def split(self) -> tuple[int, int]:
+        """Tensor and pipeline parallelism."""
+        args = self.application["applications"][0]["args"]
+        return int(args["tensor_parallel"]), int(args["pipeline_parallel"])
+
+    @property
     def serve_deployment(self) -> str:
         """The Serve deployment that is scaled."""
         return str(self.application["applications"][0]["deployments"][0]["name"])

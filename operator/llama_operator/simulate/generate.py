@@ -2,7 +2,8 @@
 
 Lengths are log-normal, fitted to the mean and the 99th percentile of published traces; the fit takes the smaller root of
 p99 = mean * exp(z s - s^2 / 2), z = 2.3263, the standard deviation s of the logarithm. The figures were counted from
-https://github.com/Azure/AzurePublicDataset, AzureLLMInferenceTrace_conv.csv and _code.csv (2023).
+https://github.com/Azure/AzurePublicDataset, AzureLLMInferenceTrace_conv.csv and _code.csv (2023), and
+https://github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from llama_operator.simulate.service import Request
@@ -51,6 +52,9 @@ CONVERSATION = Mix(rate=5.5, cv=1.09, prompt=Lengths(mean=1155, p99=4142), outpu
 """Azure 2023, conversation: 19,366 requests in 58 minutes."""
 CODE = Mix(rate=2.6, cv=13.2, prompt=Lengths(mean=2048, p99=7436), output=Lengths(mean=28, p99=252))
 """Azure 2023, code: 8,819 requests in 57 minutes, in bursts."""
+MOONCAKE = Mix(rate=3.4, cv=3.0, prompt=Lengths(mean=12_035, p99=85_401), output=Lengths(mean=343, p99=1120))
+"""Mooncake 2025, conversation: 12,031 requests in 59 minutes. Its timestamps come in groups some 3 s apart; here the pauses just vary as
+much. What of its prompts a prefix cache would have held is counted as prompt: no cache is modelled."""
 
 
 def poisson(mix: Mix, seconds: float, seed: int) -> Iterator[Request]:
@@ -96,3 +100,30 @@ def _changing(mix: Mix, seconds: float, seed: int, relative: Callable[[float], f
         if source.random() * most < relative(time):
             yield Request(time, mix.prompt.draw(source), mix.output.draw(source))
         time += source.expovariate(mix.rate * most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Traffic that can be asked for by name. `make` takes seconds and seed; `hours` where nothing is said."""
+
+    about: str
+    make: Callable[[float, int], Iterator[Request]]
+    hours: float = 1.0
+
+
+KINDS: Mapping[str, Kind] = {
+    "conversation": Kind(about="conversations as of Azure 2023", make=lambda seconds, seed: bursty(CONVERSATION, seconds, seed)),
+    "code": Kind(about="code completions as of Azure 2023, in bursts", make=lambda seconds, seed: bursty(CODE, seconds, seed)),
+    "mooncake": Kind(
+        about="conversations as of Mooncake 2025, with long prompts", make=lambda seconds, seed: bursty(MOONCAKE, seconds, seed)
+    ),
+    "week": Kind(
+        about="a week of conversations as of Azure 2023",
+        make=lambda seconds, seed: diurnal_week(CONVERSATION, seed, seconds=seconds),
+        hours=168.0,
+    ),
+    "flash": Kind(
+        about="conversations as of Azure 2023, five times as many for five minutes",
+        make=lambda seconds, seed: flash_crowd(CONVERSATION, seconds, seed, at=seconds / 2),
+    ),
+}

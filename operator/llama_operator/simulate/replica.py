@@ -103,7 +103,10 @@ class Replica:
     def due(self) -> tuple[float, bool]:
         """When the next thing happens if nothing else does before, and whether it is the end of a prefill."""
         prefill = self._time + self._left / self._prompt_rate if self._prefilling else NEVER
-        decode = self._time + max(self._decoding[0][0] - self._clock, 0.0) / self._token_rate if self._decoding else NEVER
+        if not self._decoding:
+            return prefill, True
+        left = self._decoding[0][0] - self._clock
+        decode = self._time + left / self._token_rate if left > 0 else self._time
         return (prefill, True) if prefill <= decode else (decode, False)
 
     def happen(self, prefilled: bool) -> tuple[Job | None, list[Job]]:
@@ -138,11 +141,13 @@ class Replica:
         self._prompt_rate, self._token_rate = self._service.rates(len(self._decoding), bool(self._prefilling))
 
     def _admit(self) -> None:
+        if not self._waiting:
+            return
         service = self._service
-        while self._waiting and len(self._prefilling) + len(self._decoding) < service.slots:
+        while self._waiting and (running := len(self._prefilling) + len(self._decoding)) < service.slots:
             job = self._waiting[0]
             need = job.prompt + job.output
-            if self.running and self._kv + need > service.kv:
+            if running and self._kv + need > service.kv:
                 return
             self._waiting.popleft()
             self._kv += need

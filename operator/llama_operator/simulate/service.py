@@ -22,6 +22,10 @@ LEAST_PREFILL_SHARE = 0.05
 """Of the arithmetic, for prompts, beside a batch that would leave none: a scheduler that starved them would never answer. Assumed."""
 
 
+MOST_ITL = 10.0
+"""Seconds for a token; more is a mistake of units."""
+
+
 class Request(NamedTuple):
     """One request of a trace. Real traces have whole tokens; closed forms need fractions."""
 
@@ -73,9 +77,9 @@ class Service:
 def check_service(service: Service) -> list[Problem]:
     """What makes no replica of it; empty when it is one."""
     allowed = {
-        "prefill": ("a finite number above 0, in prompt tokens per second", _above(service.prefill, 0)),
+        "prefill": ("a finite number of at least 1, in prompt tokens per second", math.isfinite(service.prefill) and service.prefill >= 1),
         "slots": ("a whole number of at least 1", service.slots >= 1),
-        "itl": ("a finite number of at least 0, in seconds, above 0 where itlPerSequence is 0", _itl(service)),
+        "itl": (f"a number from 0 to {MOST_ITL:g}, in seconds, above 0 where itl-per-sequence is 0", _itl(service)),
         "kv": ("a number above 0, in tokens", service.kv > 0),
         "chunk": ("a finite number above 0, in prompt tokens per step", service.chunk is None or _above(service.chunk, 0)),
         "accepts": ("a whole number of at least 1", service.accepts is None or service.accepts >= 1),
@@ -98,4 +102,4 @@ def _above(value: float, least: float) -> bool:
 
 def _itl(service: Service) -> bool:
     parts = (service.itl, service.itl_per_sequence)
-    return all(math.isfinite(part) and part >= 0 for part in parts) and sum(parts) > 0
+    return all(0 <= part <= MOST_ITL for part in parts) and sum(parts) > 0

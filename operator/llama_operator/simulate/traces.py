@@ -22,8 +22,12 @@ from llama_operator.simulate.service import Request
 
 MOST_TOKENS = 10_000_000
 """In one request. The longest context that a Llama model names is 10 M tokens (Llama 4 Scout); more is a mistake of units."""
+LONGEST_SECONDS = 366 * 86_400.0
+"""From the first request to the last; more is a mistake of units."""
 COPY_SHIFT_SECONDS = 7.3
 """Copy k starts k times this later, so that copies do not arrive in step."""
+AZURE_HEADER, CSV_HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens", "arrival_seconds,input_tokens,output_tokens"
+HEADERS = {AZURE_HEADER: "azure", CSV_HEADER: "csv"}
 MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - the traces name no zone, and only differences count
 
 
@@ -54,11 +58,24 @@ def read_trace(lines: Iterable[str], form: str) -> Iterator[Request]:
             raise _bad(number, f"{row.time:g} s", allowed, "Sort the file by time.")
         before = row.time
         begun = row.time if begun is None else begun
+        if row.time - begun > LONGEST_SECONDS:
+            allowed = "a time of at most 366 days after the first"
+            raise _bad(number, f"{row.time:g} s", allowed, "See that the unit of time is the format's.")
         yield Request(row.time - begun, _tokens(number, row.prompt, "prompt"), _tokens(number, row.output, "output"))
     if begun is None:
         raise BadTraceError(
             Problem(field="--trace", given="no request", allowed="at least one request", remedy="Take a file that is not empty.")
         )
+
+
+def detect(line: str) -> str:
+    """The format of a file that begins with that line, which is not empty. Raises BadTraceError."""
+    text = line.strip().removeprefix("\ufeff")
+    found = "mooncake" if text.startswith("{") else HEADERS.get(text)
+    if found is None:
+        allowed = f"one of the headers {' and '.join(HEADERS)}, or a JSON object"
+        raise _bad(1, show(text), allowed, "Name the format that the file has with --format, or add the header.")
+    return found
 
 
 def superpose(copy: Callable[[], Iterable[Request]], copies: int) -> Iterator[Request]:
@@ -91,7 +108,7 @@ def _fields(number: int, text: str) -> list[str]:
 
 
 def _azure(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, _Row]]:
-    _header(texts, "TIMESTAMP,ContextTokens,GeneratedTokens")
+    _header(texts, AZURE_HEADER)
     for number, text in texts:
         stamp, prompt, output = _fields(number, text)
         whole, _, part = stamp.partition(".")  # seven digits of a second: more than a datetime takes
@@ -103,7 +120,7 @@ def _azure(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, _Row]]:
 
 
 def _csv(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, _Row]]:
-    _header(texts, "arrival_seconds,input_tokens,output_tokens")
+    _header(texts, CSV_HEADER)
     for number, text in texts:
         time, prompt, output = _fields(number, text)
         yield number, _Row(_seconds(number, time, 1.0), prompt, output)

@@ -53,3 +53,12 @@ def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
     families = "|".join(AUTOSCALING_FAMILIES)
     labels = f'{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}",deployment=~"{SERVER_DEPLOYMENTS}|"'
     return f'{{__name__=~"{families}",{labels}}}[{lookback_seconds}s]'
+
+
+TRAFFIC_FAMILIES = (VLLM_FINISHED, VLLM_PROMPT_TOKENS, VLLM_OUTPUT_TOKENS)
+"""What says how much was asked in the past."""
+
+
+def rise_query(family: str, namespace: str, deployment: str, step_seconds: int) -> str:
+    """What a counter of one deployment rose by within a step, over all pods. Vanished pods count; a step without samples has no value."""
+    return f'sum(increase({family}{{{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}"}}[{step_seconds}s]))'

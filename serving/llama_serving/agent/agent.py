@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 RETRY_SECONDS = 2.0
+# A head waits for nobody: what fails so often does not come right by itself, and the pod's end says so.
+HEAD_STARTS = 5
 STOP_GRACE_SECONDS = 20.0
 # Between the drain call and the first look at the requests in flight: the replica writes its count once a second.
 SETTLE_SECONDS = 2.0
@@ -77,7 +79,8 @@ class Agent:
         directory, now = self.settings.run_dir, time.time()
         engine = rundir.read_engine(directory)
         engine_alive = engine is not None and alive(engine.pid)
-        snap = replace(self.snap, now=now, engine=engine, engine_alive=engine_alive, load=rundir.read_load(directory))
+        load, weights = rundir.read_load(directory), rundir.read_weights(directory)
+        snap = replace(self.snap, now=now, engine=engine, engine_alive=engine_alive, load=load, weight_bytes=weights)
         if (phase := phase_of(snap)[0]) != self._phase:
             self._phase = phase
             self.snap, snap = replace(self.snap, agent_since=now), replace(snap, agent_since=now)
@@ -164,10 +167,14 @@ class Agent:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep_ray(self) -> None:
-        """Start Ray, and again while it has never joined and its time is not up; then look until it ends. Raises FailedError."""
-        deadline = time.monotonic() + self.settings.head_timeout_seconds
+        """Start Ray, and again while it has never joined and its time is not up; then look until it ends. Raises FailedError.
+
+        `ray start` gives its own processes 30 s (ray/_private/node.py), which a busy machine does not always manage.
+        """
+        deadline, starts = time.monotonic() + self.settings.head_timeout_seconds, 0
         while True:
             self._start_ray()
+            starts += 1
             status = await self._look_until_exit()
             if self._stopping.is_set():
                 return
@@ -175,11 +182,14 @@ class Agent:
                 self.say("drained: Ray has left")  # a raylet that was drained ends itself when its last work is done
                 return
             tail = self._ray_log()
-            if self.snap.ray_joined or self.settings.role == "head" or time.monotonic() > deadline:
-                cause = diagnose(tail)
+            cause = diagnose(tail)
+            enough = self.settings.role == "head" and starts >= HEAD_STARTS
+            if self.snap.ray_joined or enough or time.monotonic() > deadline:
                 raise FailedError(RootCause(reason="RayFailed", message=f"Ray ended with status {status}: {cause.message}"))
-            self.say(f"ray start ended with status {status} before it joined; trying again")
+            self.say(f"ray start ended with status {status} before it joined; trying again: {cause.message}")
             logger.warning("the end of its output: %s", tail[-2000:])
+            # What it started before it gave up holds its ports, and a head's store its lock.
+            await self._processes.end_orphans()
             await asyncio.sleep(RETRY_SECONDS)
 
     def _start_ray(self) -> None:

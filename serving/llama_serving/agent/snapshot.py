@@ -27,6 +27,7 @@ class Snapshot:
     root_cause: RootCause | None = None
     download: Progress | None = None
     load: Progress | None = None
+    weight_bytes: int | None = None
     engine: EngineState | None = None
     engine_alive: bool = False
     ray_joined: bool = False
@@ -95,6 +96,7 @@ def status(snap: Snapshot) -> dict[str, Any]:
         }
         if engine
         else None,
+        "weightBytesPerRank": snap.weight_bytes,
         "versions": dict(snap.versions),
     }
 

@@ -42,9 +42,10 @@ class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed whe
         return options
 
     def _kv_cache_tokens(self) -> int | None:
-        """Tokens that the KV cache holds, as vLLM found them after it loaded the weights."""
-        cache = ray_internals.engine_client(self).vllm_config.cache_config
-        return None if cache.num_gpu_blocks is None else cache.num_gpu_blocks * cache.block_size
+        """Tokens that the KV cache holds, as vLLM's own log says it: of sequences of the longest length, each in whole blocks."""
+        made = ray_internals.engine_client(self).vllm_config
+        longest, block, blocks = made.model_config.max_model_len, made.cache_config.block_size, made.cache_config.num_gpu_blocks
+        return None if blocks is None else int(blocks / -(-longest // block) * longest)
 
     async def _warm_up(self) -> None:
         """Let one token out. The first request of a fresh engine takes many seconds: no user should wait for it."""

@@ -25,6 +25,7 @@ EXAMPLE = {
     "rootCause": None,
     "ray": {"joined": True, "nodeId": "ab12"},
     "engine": {"pid": 123, "startedAt": 1790000000.0, "kvCacheTokens": 46592, "inFlight": 3},
+    "weightBytesPerRank": 269000000,
     "versions": {"ray": "2.60.0", "vllm": "0.29.0", "python": "3.11.2", "llamaServing": "0.1.0"},
 }
 """The example of docs/contracts.md."""
@@ -51,6 +52,7 @@ def test_the_documented_answer_is_read() -> None:
         joined=True,
         in_flight=3,
         kv_cache_tokens=46592,
+        weight_bytes=269_000_000,
     )
 
 

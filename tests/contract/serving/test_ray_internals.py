@@ -58,6 +58,15 @@ def test_vllm_hands_out_weights_through_the_generator_that_the_plugin_wraps() ->
     assert list(inspect.signature(DefaultModelLoader.get_all_weights).parameters) == ["self", "model_config", "model"]
 
 
+def test_vllm_loads_a_model_through_the_methods_that_the_plugin_wraps() -> None:
+    from vllm.model_executor.model_loader.base_loader import BaseModelLoader
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    assert "load_model" not in vars(DefaultModelLoader)
+    assert list(inspect.signature(BaseModelLoader.load_model).parameters)[:3] == ["self", "vllm_config", "model_config"]
+    assert list(inspect.signature(DefaultModelLoader.load_weights).parameters) == ["self", "model", "model_config"]
+
+
 def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None:
     from ray._private import ray_constants
     from ray.llm._internal.serve import constants as llm

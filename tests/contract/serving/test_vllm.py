@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,14 @@ from typing import Any
 import pytest
 from bench.endpoint.barehost import BareHost, call, wait_for
 from tests.contract.serving.conftest import Make, config
+
+from llama_operator.adapters.model_files.folder import FolderReader
+from llama_operator.planning.facts import ModelFacts, Precision
+from llama_operator.planning.fit.kv import predict_cpu_kv_cache
+from llama_operator.planning.fit.plan import plan_fit
+from llama_operator.planning.fit.wishes import Wishes
+from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
+from llama_serving.config import ModelShape
 
 # Ray, vLLM, torch and transformers warn while they are imported: theirs to mend.
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(900), pytest.mark.filterwarnings("ignore")]
@@ -23,6 +32,16 @@ def chat(host: BareHost, text: str, tokens: int = 16) -> dict[str, Any]:
     return dict(json.loads(answer))
 
 
+def weights_of_a_rank(model: Path, tensor: int) -> int:
+    """As the planner computes them from the headers of the files."""
+    facts = asyncio.run(FolderReader().read_model(f"file://{model}")).facts("model")
+    assert isinstance(facts, ModelFacts)
+    hardware = Hardware(accelerator=CATALOGUE["cpu"], gpus_per_node=0)
+    plan = plan_fit(facts, hardware, Wishes(context_tokens=1024, tensor=tensor))
+    assert plan.chosen is not None
+    return plan.chosen.weight_bytes
+
+
 def vllm(model: Path, **changes: Any) -> Any:
     return config(engine="vllm", engine_args={}, source=f"file://{model}", max_model_len=1024, **changes)
 
@@ -32,7 +51,11 @@ def test_the_trained_model_knows_the_capital_of_france(pods: Make, smollm2: Path
     host = pods(vllm(smollm2, tensor_parallel=tensor))
     host.wait_ready(UP_SECONDS)
     assert "Paris" in chat(host, "What is the capital of France?")["choices"][0]["message"]["content"]
-    assert host.pods[1].status()["engine"]["kvCacheTokens"] > 1024
+    said = host.pods[1].status()
+    shape = ModelShape.from_config(json.loads((smollm2 / "config.json").read_text()))
+    planned = predict_cpu_kv_cache(shape, Precision.BFLOAT16, context=1024, tensor=tensor)
+    assert 0.98 <= said["engine"]["kvCacheTokens"] / planned.tokens <= 1.02
+    assert 0.98 <= said["weightBytesPerRank"] / weights_of_a_rank(smollm2, tensor) <= 1.02
 
 
 def test_two_ranks_load_in_the_open_and_are_ready_only_after_a_token(pods: Make, tiny: Path) -> None:

@@ -9,7 +9,7 @@ from tests.harness import samples
 
 from llama_operator.api.not_served import RULES
 from llama_operator.api.v1alpha1 import LlamaDeployment
-from llama_operator.api.validation import validate, warnings
+from llama_operator.api.validation import validate
 from llama_operator.planning.gpus import GangShape, gang_shape
 from llama_operator.planning.parallelism import Parallelism, parallelism_of
 
@@ -41,12 +41,6 @@ def test_everything_that_is_not_served_is_told_at_once() -> None:
 def test_false_is_not_zero() -> None:
     obj = spec_with(autoscaling={"minReplicas": False, "maxReplicas": 2, "objective": {"inFlightPerReplica": 8}})
     assert [problem.allowed for problem in validate(obj)] == ["a whole number"]
-
-
-def test_hardware_of_ones_own_is_accepted_and_said_to_be_unread() -> None:
-    obj = samples.valid()["custom-accelerator"]
-    assert validate(obj) == []
-    assert "spec.hardware.custom" in {warning.field for warning in warnings(obj)}
 
 
 @pytest.mark.parametrize(

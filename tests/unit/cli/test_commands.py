@@ -26,7 +26,9 @@ def imported_by(*argv: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.splitlines()[-1].split()}
 
 
-@pytest.mark.parametrize("argv", [(), ("--help",), ("--version",), ("plan", "--help"), ("validate", "--help"), ("plan", "--typo")])
+@pytest.mark.parametrize(
+    "argv", [(), ("--help",), ("--version",), ("plan", "--help"), ("validate", "--help"), ("simulate", "--help"), ("plan", "--typo")]
+)
 def test_help_and_usage_wait_for_no_library(argv: tuple[str, ...]) -> None:
     assert imported_by(*argv) & HEAVY == set()
 
@@ -34,6 +36,12 @@ def test_help_and_usage_wait_for_no_library(argv: tuple[str, ...]) -> None:
 def test_a_plan_waits_for_no_library_that_it_does_not_use() -> None:
     asked = ("plan", "--model", "meta-llama/Llama-3.1-8B", "--accelerator", "nvidia-h100-80gb", "-o", "json")
     assert imported_by(*asked) & HEAVY <= {"pydantic", "yaml", "asyncio"}
+
+
+def test_a_simulation_waits_for_no_library_that_it_does_not_use() -> None:
+    asked = ("simulate", "--generate", "conversation", "--hours", "0.02", "--load-seconds", "9", "--policy", "ours", "-o")
+    assert imported_by(*asked, "json") & HEAVY <= {"pydantic", "yaml", "asyncio"}
+    assert imported_by(*asked, "html") & HEAVY <= {"pydantic", "yaml", "asyncio"}
 
 
 def test_the_operators_image_does_not_grow_by_the_command() -> None:
@@ -46,7 +54,7 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ((), "no command is given; allowed is plan, validate or catalog"),
+        ((), "no command is given; allowed is plan, validate, simulate or catalog"),
         (("plans",), "invalid choice"),
         (("--typo",), '"--typo" is given'),
         (("plan", "--modle", "x"), '"--modle" is given; allowed is -h --help'),
@@ -57,6 +65,8 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
         (("catalog", "gpus"), 'catalog: "gpus" is given; allowed is models or accelerators'),
         (("catalog", "models", "-o", "csv"), '--output: "csv" is given'),
         (("validate",), "--file: nothing is given"),
+        (("simulate",), "--load-seconds: nothing is given"),
+        (("simulate", "--polic", "ours"), "Did you mean --policy?"),
     ],
 )
 def test_a_command_line_that_cannot_be_read_is_said_and_is_not_a_verdict(argv: tuple[str, ...], says: str) -> None:
@@ -67,7 +77,7 @@ def test_a_command_line_that_cannot_be_read_is_said_and_is_not_a_verdict(argv: t
 
 
 def test_help_and_version_are_no_error() -> None:
-    for argv in (("--help",), ("plan", "-h"), ("validate", "--help"), ("catalog", "--help"), ("--version",)):
+    for argv in (("--help",), ("plan", "-h"), ("validate", "--help"), ("simulate", "--help"), ("catalog", "--help"), ("--version",)):
         answer = run(*argv)
         assert (answer.status, answer.err) == (0, "")
         assert "kubectl llama" in answer.out

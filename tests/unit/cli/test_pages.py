@@ -1,7 +1,8 @@
-"""What docs/cli.md and README.md show of the command is what it says now."""
+"""What the pages show of the command is what it says now. LLAMA_UPDATE_GOLDEN=1 writes blocks anew that leave nothing out."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -12,12 +13,13 @@ from tests.harness.command import run
 ROOT = Path(__file__).parents[3]
 BLOCK = re.compile(r"^```console\n(\$ (?:kubectl llama|uv run kubectl-llama) [^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LEFT_OUT = "…"
-SHOWN = [(page, *block) for page in ("docs/cli.md", "README.md") for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
+PAGES = ("docs/cli.md", "docs/simulate.md", "README.md")
+SHOWN = [(page, *block) for page in PAGES for block in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))]
 
 
 def test_every_command_is_shown() -> None:
     commands = {tuple(shlex.split(command)[3:4]) for _, command, _ in SHOWN}
-    assert {("plan",), ("validate",), ("catalog",)} <= commands
+    assert {("plan",), ("validate",), ("simulate",), ("catalog",)} <= commands
 
 
 @pytest.mark.parametrize(("page", "command", "output"), SHOWN, ids=[f"{page}: {command}" for page, command, _ in SHOWN])
@@ -27,6 +29,11 @@ def test_a_page_shows_what_the_command_says(page: str, command: str, output: str
     words = shlex.split(command.partition(" ")[2])
     words = words[3:] if words[0] == "uv" else words[2:]
     answer = run(*words)
+    if os.environ.get("LLAMA_UPDATE_GOLDEN") == "1" and LEFT_OUT not in output:
+        path = ROOT / page
+        shown, now = (f"{command}\n{text}```" for text in (output, answer.out + answer.err))
+        path.write_text(path.read_text(encoding="utf-8").replace(shown, now), encoding="utf-8")
+        output = answer.out + answer.err
     said = (answer.out + answer.err).splitlines()
     for part in re.split(rf"^{LEFT_OUT}\n", output, flags=re.MULTILINE):
         lines = part.splitlines()

@@ -224,6 +224,9 @@ def test_a_model_of_ones_own_is_known_from_its_headers_or_its_config_alone(folde
     config = run("plan", "--model-path", str(folder / "config.json"), "--accelerator", H100)
     assert "computed from its config.json" in config.out
     assert config.out.splitlines()[0] == headers.out.splitlines()[0] == "ours on nvidia-h100-80gb, 8 to a node: fits"
+    asked = [("--model-path", str(folder)), ("--model-path", str(folder / "config.json")), ("--model", "meta-llama/Llama-3.1-8B")]
+    documents = [json.loads(run("plan", *which, "--accelerator", H100, "-o", "json").out) for which in asked]
+    assert [document["knownFrom"] for document in documents] == ["checkpoint", "config", "catalogue"]
 
 
 def test_the_type_of_the_kv_cache_is_the_one_that_is_counted(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_head, a_pod
@@ -117,13 +118,23 @@ def test_gang_state(sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("joined", "seconds", "state"),
-    [(True, 241, GangState.BROKEN), (True, 240, GangState.STARTING), (False, 10_000, GangState.STARTING)],
-    ids=["too long", "long", "it has not joined Ray, and so waits for its head"],
+    ("joined", "seconds", "head", "state"),
+    [
+        (True, 241, {"ready_since": NOW - 900}, GangState.BROKEN),
+        (True, 240, {"ready_since": NOW - 900}, GangState.STARTING),
+        (False, 10_000, {"ready_since": NOW - 900}, GangState.STARTING),
+        (True, 10_000, {"ready_since": NOW - 240}, GangState.STARTING),
+        (True, 10_000, {"ready_since": None, "ready": False}, GangState.STARTING),
+        (True, 10_000, None, GangState.STARTING),
+    ],
+    ids=["too long", "long", "it has not joined Ray, and so waits for its head", "the head is young", "the head is not ready", "no head"],
 )
-def test_a_gang_on_which_ray_places_nothing_is_replaced(joined: bool, seconds: float, state: GangState) -> None:
+def test_a_gang_on_which_a_ready_head_places_nothing_is_replaced(
+    joined: bool, seconds: float, head: dict[str, Any] | None, state: GangState
+) -> None:
     agents: dict[str, Agent | Unknown] = {"demo-aaaaaaaaaa-g0-0": Agent(phase="Starting", joined=joined, since=NOW - seconds)}
-    (gang,) = Scene(pods=[a_pod(**RUNS)], agents=agents).gangs(now=NOW)
+    scene = Scene(pods=[a_pod(**RUNS)], agents=agents)
+    (gang,) = (scene if head is None else scene.head(**head)).gangs(now=NOW)
     assert gang.state is state
 
 

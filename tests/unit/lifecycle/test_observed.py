@@ -9,7 +9,7 @@ from tests.harness.builders import NEW, NOW, pinned
 
 from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, RootCause, rfc3339, timestamp
-from llama_operator.planning.hardware.requests import requested
+from llama_operator.planning.hardware.requests import gpu_holders, requested
 from llama_operator.rendering import names
 
 
@@ -156,15 +156,16 @@ def user(node_name: str, *gpus: int, init: int = 0, phase: str = "Running") -> d
 def test_free_gpus_are_what_nodes_offer_less_what_pods_asked_for() -> None:
     nodes = [node("a", "8"), node("b", "8"), node("c", None), node("d", "4", unschedulable=True)]
     pods = [user("a", 4, 1), user("a", 2, phase="Succeeded"), user("b", 8), user("b", 8, phase="Failed"), user("", 8)]
-    assert free_gpus(nodes, pods, "nvidia.com/gpu") == [
+    assert free_gpus(nodes, gpu_holders(pods, "nvidia.com/gpu"), "nvidia.com/gpu") == [
         NodeGpus(node="a", total=8, free=3),
         NodeGpus(node="b", total=8, free=0),
-        NodeGpus(node="d", total=4, free=0),
+        NodeGpus(node="d", total=4, free=0, cordoned=True),
     ]
 
 
 def test_more_asked_for_than_offered_is_none_free() -> None:
-    assert free_gpus([node("a", "2")], [user("a", 3)], "nvidia.com/gpu") == [NodeGpus(node="a", total=2, free=0)]
+    holders = gpu_holders([user("a", 3)], "nvidia.com/gpu")
+    assert free_gpus([node("a", "2")], holders, "nvidia.com/gpu") == [NodeGpus(node="a", total=2, free=0)]
 
 
 @pytest.mark.parametrize(("gpus", "init", "want"), [((4, 4), 0, 8), ((2,), 6, 6), ((), 0, 0)])

@@ -8,9 +8,9 @@ import pytest
 from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
 
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
-from llama_operator.lifecycle.revision import keep_running, make_wish, render_context, revision_of, serving_config
+from llama_operator.lifecycle.revision import as_it_runs, keep_running, make_wish, render_context, revision_of, serving_config
 from llama_operator.rendering.context import RenderOptions
-from llama_operator.rendering.revision import from_controller_revision
+from llama_operator.rendering.revision import from_controller_revision, render
 
 GOLDEN = "21e74d5f52"
 """The revision of the least spec. It may only change together with a decision to restart every model at the next upgrade."""
@@ -153,3 +153,48 @@ def test_a_record_that_another_hand_wrote_is_not_used(change: dict[str, Any]) ->
 
 def test_raw_and_read_specs_are_the_same() -> None:
     assert LlamaDeploymentSpec.model_validate(raw_spec()) == spec()
+
+
+def running(**over: Any) -> tuple[dict[str, Any], str]:
+    """The pinned manifests of a spec, by revision, and the revision."""
+    asked = spec(**over)
+    rendered = render(render_context(KEY, "uid", asked, OPTIONS))
+    return {rendered.revision: rendered}, rendered.revision
+
+
+SPLIT = {"parallelism": {"tensor": 4, "pipeline": 2}}
+
+
+def test_a_spec_that_leaves_the_split_out_runs_as_it_was_split() -> None:
+    """Nothing but the pinned manifests is needed: the status may be lost."""
+    kept, name = running(**SPLIT)
+    filled = as_it_runs(spec(), kept, {})
+    assert filled is not None
+    assert (filled.parallelism.tensor, filled.parallelism.pipeline, revision_of(filled)) == (4, 2, name)
+
+
+@pytest.mark.parametrize("given", [{"tensor": 4}, {"pipeline": 2}, {"tensor": 4, "pipeline": 2}], ids=str)
+def test_what_is_given_as_it_runs_is_the_same_revision(given: dict[str, int]) -> None:
+    kept, name = running(**SPLIT)
+    filled = as_it_runs(spec(parallelism=given), kept, {})
+    assert filled is not None
+    assert revision_of(filled) == name
+
+
+@pytest.mark.parametrize("over", [{"parallelism": {"tensor": 2}}, {"context": {"maxTokens": 100}}, {"image": "other:1"}], ids=str)
+def test_a_spec_that_asks_for_something_else_runs_nowhere(over: dict[str, Any]) -> None:
+    kept, name = running(**SPLIT)
+    assert as_it_runs(spec(**over), kept, {"revision": name}) is None
+
+
+@pytest.mark.parametrize("plan", [{"tensorParallel": 4, "pipelineParallel": 2}, {"tensorParallel": "odd", "pipelineParallel": -1}], ids=str)
+def test_the_status_alone_is_enough_too_and_an_odd_one_is_harmless(plan: dict[str, Any]) -> None:
+    _, name = running(**SPLIT)
+    filled = as_it_runs(spec(), {}, {"revision": name, "plan": plan})
+    assert (filled is not None) == (plan["tensorParallel"] == 4)
+
+
+def test_a_spec_of_before_the_planner_runs_unsplit() -> None:
+    filled = as_it_runs(spec(), {}, {"revision": GOLDEN})
+    assert filled is not None
+    assert revision_of(filled) == GOLDEN

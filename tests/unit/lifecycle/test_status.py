@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.harness.builders import NEW, NOT_FOUND, NOW, OLD, Scene, a_pod, context
 
-from llama_operator.api.conditions import MESSAGE_LIMIT, Condition, ConditionType, find, merge
+from llama_operator.api.conditions import MESSAGE_LIMIT, Condition, ConditionType, Reason, find, merge
+from llama_operator.api.problems import Problem
 from llama_operator.lifecycle.gangs import GangState
-from llama_operator.lifecycle.observed import Agent, Failures, NodeGpus, Unknown, World
+from llama_operator.lifecycle.observed import Agent, Failures, Unknown, World
 from llama_operator.lifecycle.plan import plan
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.lifecycle.revision import make_wish
@@ -21,29 +21,33 @@ from llama_operator.lifecycle.status import (
     failures_to_json,
     says_something_new,
 )
+from llama_operator.planning.admission import Admission, refuse
+from llama_operator.planning.parallelism import Parallelism
 
 READY, LOADING, FAILED, BROKEN, PENDING = GangState.READY, GangState.LOADING, GangState.FAILED, GangState.BROKEN, GangState.PENDING
 FIXED = ScalingView(enabled=False, desired=2)
+ALLOWED = Admission(verdict="unknown", reason=Reason.VALID, message="every field is allowed", split=Parallelism(tensor=1, pipeline=1))
+WRONG = [Problem(field=name, given="1", allowed="2", remedy="Correct it.") for name in ("spec.x", "spec.y")]
 N = NEW
 
 
 def status_of(
-    world: World, scaling: ScalingView = FIXED, *, problems: tuple[str, ...] = (), previous: Any = None, now: float = NOW
+    world: World, scaling: ScalingView = FIXED, *, admission: Admission = ALLOWED, previous: Any = None, now: float = NOW
 ) -> dict[str, Any]:
     wish = make_wish(world, context(), scaling.desired)
     decided = plan(world, wish, RetryPolicy(), now)
-    return build_status(world, decided, scaling, problems, previous or {}, NEW, now)
-
-
-def gpu_story() -> World:
-    scene = Scene(size=2, gpus=8).head().gang(0, READY).gang(1, PENDING, unschedulable="0/4 nodes are available")
-    nodes = [NodeGpus(node="a", total=8, free=0), NodeGpus(node="b", total=8, free=8), NodeGpus(node="c", total=8, free=3)]
-    return scene.says(2, running=[0]).world(gpus=nodes)
+    return build_status(world, decided, scaling, admission, previous or {}, NEW, now)
 
 
 def headless() -> World:
     scene = Scene().head().gang(0, READY).gang(1, READY)
     scene.serve[NEW] = Unknown("ConnectTimeout")
+    return scene.world()
+
+
+def busy_head() -> World:
+    scene = Scene().head(ready=False)
+    scene.agents[f"demo-{N}-head"] = Agent(phase="Starting", message="Ray starts")
     return scene.world()
 
 
@@ -76,6 +80,20 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         "HeadStarting",
         f"the head starts: pod demo-{N}-head is Running, not ready yet",
     ),
+    "a head that says what it does": (
+        busy_head(),
+        A.PROGRESSING,
+        "True",
+        "HeadStarting",
+        f"the head starts: pod demo-{N}-head is Running, not ready yet (Ray starts)",
+    ),
+    "a head that missed a probe and answers all the same": (
+        Scene().head(ready=False, ready_since=None).gang(0, READY).gang(1, READY).says(2, running=[0, 1]).world(),
+        A.PROGRESSING,
+        "False",
+        "Complete",
+        "2 of 2 replicas are ready",
+    ),
     "a load, with its percent": (
         percent_story(),
         A.PROGRESSING,
@@ -89,33 +107,6 @@ STORIES: dict[str, tuple[World, ConditionType, str, str, str]] = {
         "True",
         "Loading",
         "0 of 2 replicas are ready; gangs are being made",
-    ),
-    "not enough GPUs": (
-        gpu_story(),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free: 11 in all (8 of 8 on b, 3 of 8 on c, 0 of 8 on a); "
-            "it starts by itself when they come free"
-        ),
-    ),
-    "not enough GPUs, and the nodes cannot be read": (
-        replace(gpu_story(), gpus=Unknown("403 Forbidden")),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        (
-            "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free GPUs are not known (403 Forbidden); the scheduler says: "
-            f"pod demo-{N}-g1-0: 0/4 nodes are available; it starts by itself when they come free"
-        ),
-    ),
-    "no GPU anywhere": (
-        replace(gpu_story(), gpus=[]),
-        A.PROGRESSING,
-        "True",
-        "WaitingForGpus",
-        "1 of 2 replicas wait for a place; each needs 8 GPUs on each of 2 nodes; free: no node has a GPU; it starts by itself when they come free",
     ),
     "a CPU replica without a place": (
         Scene().head().gang(0, PENDING, unschedulable="Insufficient memory").world(),
@@ -230,9 +221,9 @@ def test_none_wanted_is_no_failure() -> None:
 def test_a_refused_spec_says_what_is_wrong_and_what_runs_goes_on() -> None:
     world = Scene().head().gang(0, READY).world()
     decided = plan(world, None, RetryPolicy(), NOW)
-    first = build_status(world, decided, ScalingView(enabled=False, desired=1), ["spec.x: wrong", "spec.y: too"], {}, None, NOW)
+    first = build_status(world, decided, ScalingView(enabled=False, desired=1), refuse(WRONG), {}, None, NOW)
     by_type = {item["type"]: (item["status"], item["reason"], item["message"]) for item in first["conditions"]}
-    assert by_type["Accepted"] == ("False", "Invalid", "spec.x: wrong; spec.y: too")
+    assert by_type["Accepted"] == ("False", "Invalid", "; ".join(problem.message for problem in WRONG))
     assert by_type["Progressing"] == ("False", "NotAccepted", "nothing is made until the spec is accepted")
     assert by_type["Available"][0] == "True"
     assert (first["phase"], first["reason"]) == ("Invalid", "Invalid")

@@ -13,7 +13,7 @@ from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.planning.models import catalogue
 from llama_operator.planning.models.catalogue import known_shape
-from llama_operator.planning.shape import ModelShape, check_context, check_model, check_parallelism, read_shape
+from llama_operator.planning.shape import ModelShape, check_context, check_parallelism, check_shape, read_shape
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"],
@@ -142,20 +142,15 @@ def test_any_config_is_a_shape_or_a_problem(change: dict[str, Any]) -> None:
             assert read.parameters > 0
 
 
-def test_the_models_own_config_counts_more_than_the_catalogue() -> None:
-    assert check_model(spec(tensor=3)) != []
-    assert check_model(spec(tensor=3), CONFIG) == []
-    assert check_model(spec(), {"architectures": ["T5"]})[0].field == "spec.model.source"
-
-
-def test_a_model_that_nothing_is_known_of_passes() -> None:
-    assert check_model(spec(source="hf://someone/else", tensor=3, tokens=10**8)) == []
-    assert check_model(spec(source="file:///models/Llama-3.1-8B", tensor=3)) == []
+def test_a_spec_is_held_against_the_shape() -> None:
+    (problem,) = check_shape(catalogue.LLAMA_8B, spec(tensor=3))
+    assert problem.field == "spec.parallelism.tensor"
+    assert check_shape(catalogue.LLAMA_8B, spec(tensor=4)) == []
 
 
 def test_a_context_beyond_the_model_is_refused() -> None:
     assert check_context(catalogue.LLAMA_8B, 131_072) == check_context(catalogue.LLAMA_8B, None) == []
-    (problem,) = check_model(spec(tokens=131_073))
+    (problem,) = check_shape(catalogue.LLAMA_8B, spec(tokens=131_073))
     assert (problem.field, problem.given) == ("spec.context.maxTokens", "131073")
 
 

@@ -14,7 +14,7 @@ from tests.harness.builders import KEY, OPTIONS, UID, raw_deployment, raw_spec
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate
 from llama_operator.lifecycle.revision import render_context, shared_objects
-from llama_operator.planning.shape import check_model
+from llama_operator.planning.admission import admit, known_model
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderOptions
 from llama_operator.rendering.guards import token_secret
@@ -65,7 +65,7 @@ def rendered(name: str, options: RenderOptions = OPTIONS) -> Pinned:
     raw = SPECS[name]
     assert validate(raw_deployment(raw)) == []
     spec = LlamaDeploymentSpec.model_validate(raw)
-    assert check_model(spec) == []
+    assert admit(spec, known_model(spec.model.source)).accepted
     return render(render_context(KEY, UID, spec, options))
 
 

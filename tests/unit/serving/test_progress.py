@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_serving import progress
+from llama_serving import progress, rundir
 from llama_serving.status import Progress
 
 
@@ -41,6 +41,19 @@ def test_a_run_directory_that_cannot_be_written_does_not_stop_a_load(tmp_path: P
     blocked.write_text("")
     monkeypatch.setenv("LLAMA_RUN_DIR", str(blocked))
     assert len(list(progress.count(iter([("a", Tensor(1))]), 2, 0, progress.tell))) == 1
+
+
+def test_the_weights_of_a_model_are_those_of_its_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_RUN_DIR", str(tmp_path))
+    progress.tell_weights(2, progress.parameter_bytes([Tensor(5), Tensor(7)]))
+    assert rundir.read_weights(tmp_path) == 24
+
+
+def test_a_size_that_cannot_be_written_does_not_stop_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("LLAMA_RUN_DIR", str(blocked))
+    progress.tell_weights(0, 1)
 
 
 def test_the_total_is_the_bytes_of_the_weight_files(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_an_unknown_cause_is_the_first_error_that_is_not_a_wrapper() -> None:
     assert diagnose(text).message == "StrangeError: the flux is inverted"
 
 
+def test_an_exception_without_a_name_of_its_own_is_an_error_too() -> None:
+    text = "Traceback (most recent call last):\nException: The current node timed out during startup. The GCS has become overloaded."
+    assert diagnose(text).message == "Exception: The current node timed out during startup. The GCS has become overloaded."
+
+
 def test_a_text_that_says_nothing_says_where_to_look() -> None:
     cause = diagnose("RuntimeError: Engine core initialization failed. See root cause above.")
     assert (cause.reason, cause.retryable) == ("EngineFailed", True)

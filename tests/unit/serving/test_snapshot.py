@@ -26,6 +26,7 @@ SERVING = Snapshot(
     node_id="ab12",
     proxy_ok=True,
     load=Progress(done=269, total=269),
+    weight_bytes=269,
 )
 HEAD = replace(SERVING, role="head", engine=None, engine_alive=False, load=None, gcs_ok=True, dashboard_ok=True)
 FOLLOWER = replace(SERVING, rank=1, engine=None, engine_alive=False, load=None, proxy_ok=False)
@@ -80,7 +81,20 @@ def test_readiness_says_why(snap: Snapshot, ready: bool, reason: str) -> None:
 
 def test_the_status_has_the_contract_s_keys() -> None:
     body = status(SERVING)
-    assert list(body) == ["schemaVersion", "role", "pod", "phase", "since", "progress", "message", "rootCause", "ray", "engine", "versions"]
+    assert list(body) == [
+        "schemaVersion",
+        "role",
+        "pod",
+        "phase",
+        "since",
+        "progress",
+        "message",
+        "rootCause",
+        "ray",
+        "engine",
+        "weightBytesPerRank",
+        "versions",
+    ]
     assert body["engine"] == {"pid": 7, "startedAt": NOW - 60, "kvCacheTokens": 46592, "inFlight": 3}
     assert body["ray"] == {"joined": True, "nodeId": "ab12"}
     assert body["progress"] is None

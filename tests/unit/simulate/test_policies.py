@@ -134,6 +134,7 @@ def test_without_requests_every_number_that_does_not_exist_is_null() -> None:
         (Service(), []),
         (Service(slots=0, prefill=float("nan")), ["prefill", "slots"]),
         (Service(itl=0), ["itl"]),
+        (Service(itl=100, prefill=0.1), ["prefill", "itl"]),
         (Service(kv=0, chunk=-1), ["kv", "chunk"]),
     ],
 )

@@ -44,6 +44,7 @@ def test_gaps_and_empty_lines_are_no_fault() -> None:
         ("azure", [AZURE[0], "yesterday,1,1"], 'line 2: "yesterday" is given'),
         ("azure", [AZURE[0], "2023-11-16 18:15:46+01:00,1,1"], "line 2: "),
         ("csv", [CSV, "0,1,1", "", "-1,1,1"], "line 4: -1 s is given"),
+        ("csv", [CSV, "0,1,1", "99999999,1,1"], "line 3: 1e+08 s is given; allowed is a time of at most 366 days after the first"),
         ("csv", [CSV, "0,0,1"], 'line 2: "0" is given; allowed is a whole number of prompt tokens'),
         ("csv", [CSV, "0,1,-3"], "whole number of output tokens"),
         ("csv", [CSV, "0,1,99999999999999999999"], "from 1 to 10000000"),

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from llama_operator.planning.facts import KnownFrom
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import FitPlan
 
@@ -116,6 +117,8 @@ class PlanDocument(_Part):
     """Whether any split holds what is wished; invalid where the question makes no sense."""
     model: str
     """The model."""
+    known_from: KnownFrom
+    """Where its sizes are from: checkpoint, the headers of its tensors; catalogue, the operator's own; config, its config.json alone."""
     accelerator: str
     """The kind of GPU."""
     chosen: OptionDocument | None
@@ -136,6 +139,7 @@ def to_json(plan: FitPlan) -> dict[str, Any]:
         schema_version=SCHEMA_VERSION,
         verdict=plan.verdict,
         model=plan.model,
+        known_from=plan.known_from,
         accelerator=plan.accelerator,
         chosen=None if plan.chosen is None else _option(plan.chosen),
         alternatives=[_option(fit) for fit in plan.alternatives],

@@ -65,6 +65,11 @@ def request_blocks(context: int, block_tokens: int) -> int:
     return -(-context // block_tokens)
 
 
+def requests_held(blocks: int, block_tokens: int, context: int) -> int:
+    """Whole sequences of `context` tokens that so many blocks hold at once."""
+    return max(0, blocks - NULL_BLOCKS) // request_blocks(context, block_tokens)
+
+
 def kv_cache(blocks: int, block_tokens: int, context: int) -> KvCache:
     """What so many blocks hold of sequences of `context` tokens."""
     each = request_blocks(context, block_tokens)
@@ -74,7 +79,7 @@ def kv_cache(blocks: int, block_tokens: int, context: int) -> KvCache:
         block_tokens=block_tokens,
         tokens=int(concurrency * context),
         concurrency=concurrency,
-        requests=max(0, blocks - NULL_BLOCKS) // each,
+        requests=requests_held(blocks, block_tokens, context),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.fit import kv, speed
-from llama_operator.planning.fit.split import Stage, split_layers, stages
+from llama_operator.planning.fit.split import Layout, Layouts
 from llama_operator.planning.fit.wishes import Wishes
 from llama_operator.planning.gpus import GangShape, lay
 from llama_operator.planning.hardware.accelerators import GIB, Accelerator, Hardware
@@ -80,67 +80,159 @@ def context_of(model: ModelFacts, wishes: Wishes) -> int:
 class Question:
     """What every split is held against, and what of it is computed once."""
 
-    model: ModelFacts
+    layouts: Layouts
     hardware: Hardware
     wishes: Wishes
-    work: speed.Arithmetic | None
+
+    @cached_property
+    def model(self) -> ModelFacts:
+        """The model as it will be loaded."""
+        return self.layouts.model
+
+    @cached_property
+    def work(self) -> speed.Arithmetic | None:
+        """Its arithmetic; only splits that fit ask for it."""
+        return speed.arithmetic(self.model, self.hardware.accelerator)
+
+    @cached_property
+    def context(self) -> int:
+        """The longest sequence planned for."""
+        return context_of(self.model, self.wishes)
+
+    @cached_property
+    def block_tokens(self) -> int:
+        """Tokens of one block of the KV cache."""
+        return kv.CPU_BLOCK_TOKENS if self.hardware.accelerator.is_cpu else kv.BLOCK_TOKENS
+
+    @cached_property
+    def budget(self) -> int:
+        """Bytes of a GPU that the engine takes, as `request_memory` in vllm/v1/worker/utils.py rounds them."""
+        return math.ceil((self.hardware.accelerator.memory or 0) * self.wishes.utilization)
+
+    @cached_property
+    def value_bytes(self) -> int:
+        """Bytes of one key or value."""
+        return kv.model_value_bytes(self.model, self.wishes.kv_cache_dtype)
+
+    def layout(self, tensor: int, pipeline: int) -> Layout:
+        """The model split that way."""
+        return self.layouts.find(tensor, pipeline, self.wishes.layer_partition)
+
+    def token_bytes(self, tensor: int) -> int:
+        """Bytes of one token in one layer on one rank."""
+        return kv.token_bytes(self.model.shape, tensor, self.value_bytes)
 
 
-def evaluate(question: Question, tensor: int, pipeline: int, sums: Sequence[int]) -> Fit | Rejected:
-    """That split, which the model's sizes allow, against layers, nodes and memory; `sums` as `layer_sums` gives them."""
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """What a split leaves for the KV cache, on the rank whose room holds the fewest tokens."""
+
+    missing: int
+    """Bytes by which a rank, or on a CPU the pod, has too little memory for the weights; 0: there is room."""
+    nbytes: int
+    blocks: int
+
+
+def requests_held(question: Question, tensor: int, pipeline: int) -> int:
+    """Sequences of the wished context that that split, which the model's sizes allow, holds at once; 0 where it cannot be. What `evaluate`
+    finds, without its other numbers and its words.
+    """
+    if pipeline > question.model.shape.layers or _gang(question, tensor, pipeline)[1] > question.wishes.nodes:
+        return 0
+    blocks = _room(question, tensor, question.layout(tensor, pipeline)).blocks
+    return kv.requests_held(blocks, question.block_tokens, question.context)
+
+
+def evaluate(question: Question, tensor: int, pipeline: int) -> Fit | Rejected:
+    """That split, which the model's sizes allow, against layers, nodes and memory."""
     model, hardware, wishes = question.model, question.hardware, question.wishes
     if pipeline > model.shape.layers:
         reason = f"{pipeline} stages are more than the model's {model.shape.layers} layers"
         return Rejected(tensor=tensor, pipeline=pipeline, rule="layers", reason=reason)
-    gang = GangShape(pods=1, gpus_per_pod=0, stages_per_pod=pipeline)
-    nodes = 1
-    if not hardware.accelerator.is_cpu:
-        gang = lay(tensor, pipeline, hardware.gpus_per_node)
-        nodes = -(-gang.pods // (hardware.gpus_per_node // gang.gpus_per_pod))
+    gang, nodes = _gang(question, tensor, pipeline)
     if nodes > wishes.nodes:
         words = (
             f"{gang.pods} pods of {gang.gpus_per_pod} GPUs need {nodes} nodes of {hardware.gpus_per_node}, and {wishes.nodes} may be used"
         )
         return Rejected(tensor=tensor, pipeline=pipeline, rule="nodes", reason=words)
-    parts = stages(model, tensor, split_layers(model.shape.layers, pipeline, wishes.layer_partition), sums)
-    return _within_memory(question, tensor, parts, gang.gpus, nodes)
-
-
-def _within_memory(question: Question, tensor: int, parts: tuple[Stage, ...], gpus: int, nodes: int) -> Fit | Rejected:
-    model, hardware, wishes, work = question.model, question.hardware, question.wishes, question.work
-    accelerator, context, pipeline = hardware.accelerator, context_of(model, wishes), len(parts)
-    room, overhead, problem = _room(accelerator, wishes, tensor, parts)
-    if problem is not None:
-        return Rejected(tensor=tensor, pipeline=pipeline, rule="memory", reason=problem)
-    token = kv.token_bytes(model.shape, tensor, kv.model_value_bytes(model, wishes.kv_cache_dtype))
-    block = kv.CPU_BLOCK_TOKENS if accelerator.is_cpu else kv.BLOCK_TOKENS
-    blocks, kv_bytes = min((left // (token * block * part.layers), left) for left, part in zip(room, parts, strict=True))
-    cache = kv.kv_cache(blocks, block, context)
+    layout = question.layout(tensor, pipeline)
+    room = _room(question, tensor, layout)
+    if room.missing:
+        return Rejected(tensor=tensor, pipeline=pipeline, rule="memory", reason=_no_memory(question, tensor, layout))
+    cache = kv.kv_cache(room.blocks, question.block_tokens, question.context)
     if cache.requests < wishes.concurrency:
-        needed = wishes.concurrency * kv.request_blocks(context, block) + kv.NULL_BLOCKS
-        reason = (
-            f"the KV cache holds {blocks * block:,} tokens in {gib(kv_bytes)} of each rank, and {wishes.concurrency} of {context:,} need "
-            f"{needed * block:,}"
-        )
-        return Rejected(tensor=tensor, pipeline=pipeline, rule="kv-cache", reason=reason)
+        return Rejected(tensor=tensor, pipeline=pipeline, rule="kv-cache", reason=_too_few(question, room))
+    return _fit(question, tensor, layout, gang.gpus, nodes, room, cache)
+
+
+def _gang(question: Question, tensor: int, pipeline: int) -> tuple[GangShape, int]:
+    """The pods of one replica, and the nodes that they need."""
+    if question.hardware.accelerator.is_cpu:
+        return GangShape(pods=1, gpus_per_pod=0, stages_per_pod=pipeline), 1
+    node = question.hardware.gpus_per_node
+    gang = lay(tensor, pipeline, node)
+    return gang, -(-gang.pods // (node // gang.gpus_per_pod))
+
+
+def _room(question: Question, tensor: int, layout: Layout) -> Room:
+    """The room that the layout leaves."""
+    accelerator, wishes = question.hardware.accelerator, question.wishes
+    page = question.token_bytes(tensor) * question.block_tokens
+    if accelerator.is_cpu:
+        space = wishes.cpu_kv_space_gib * GIB
+        missing = 0 if accelerator.memory is None else max(0, _pod_bytes(question, tensor, layout) - accelerator.memory)
+        return Room(missing=missing, nbytes=space, blocks=0 if missing else space // (page * max(layout.layers)))
+    most = question.budget - wishes.overhead_bytes
+    # One byte has to be left.
+    missing = max(0, layout.weights + 1 - most)
+    blocks, left = min(((most - part.weights) // (page * part.layers), most - part.weights) for part in layout.heaviest)
+    return Room(missing=missing, nbytes=left, blocks=0 if missing else blocks)
+
+
+def _pod_bytes(question: Question, tensor: int, layout: Layout) -> int:
+    """Of weights and KV cache of all ranks of a CPU engine, which lie in one pod."""
+    return tensor * (layout.held + len(layout.layers) * question.wishes.cpu_kv_space_gib * GIB)
+
+
+def _no_memory(question: Question, tensor: int, layout: Layout) -> str:
+    accelerator, wishes = question.hardware.accelerator, question.wishes
+    memory = accelerator.memory or 0
+    if accelerator.is_cpu:
+        needed = _pod_bytes(question, tensor, layout)
+        return f"weights and KV cache of all ranks need {gib(needed)}, and the pod has {gib(memory)}"
+    words = f"weights of {gib(layout.weights)} and {gib(wishes.overhead_bytes)} beside them leave no room for a KV cache"
+    return f"{words} in {gib(question.budget)}, which is {wishes.utilization:g} of {gib(memory)}"
+
+
+def _too_few(question: Question, room: Room) -> str:
+    wishes, block, context = question.wishes, question.block_tokens, question.context
+    needed = wishes.concurrency * kv.request_blocks(context, block) + kv.NULL_BLOCKS
+    held = f"the KV cache holds {room.blocks * block:,} tokens in {gib(room.nbytes)} of each rank"
+    return f"{held}, and {wishes.concurrency} of {context:,} need {needed * block:,}"
+
+
+def _fit(question: Question, tensor: int, layout: Layout, gpus: int, nodes: int, room: Room, cache: kv.KvCache) -> Fit:
+    """All numbers of a split that holds what is wished."""
+    model, hardware, wishes, work = question.model, question.hardware, question.wishes, question.work
+    accelerator, context, pipeline, token = hardware.accelerator, question.context, len(layout.layers), question.token_bytes(tensor)
     replicas = hardware.gpus_per_node // gpus if gpus and nodes == 1 else None
-    floor = speed.step_seconds(parts, accelerator, token_bytes=token)
-    step = speed.step_seconds(parts, accelerator, token_bytes=token, sequences=wishes.concurrency, context=context)
-    full = speed.step_seconds(parts, accelerator, token_bytes=token, sequences=cache.requests, context=context)
+    floor = speed.step_seconds(layout, accelerator, token_bytes=token)
+    step = speed.step_seconds(layout, accelerator, token_bytes=token, sequences=wishes.concurrency, context=context)
+    full = speed.step_seconds(layout, accelerator, token_bytes=token, sequences=cache.requests, context=context)
     ranks = tensor * pipeline
-    links = speed.link_tokens_per_second(model, accelerator, tensor, max(part.layers for part in parts))
+    links = speed.link_tokens_per_second(model, accelerator, tensor, max(layout.layers))
     rate = speed.tokens_per_second(full, work, ranks, cache.requests, links)
     return Fit(
         tensor=tensor,
         pipeline=pipeline,
-        layers=tuple(part.layers for part in parts),
+        layers=layout.layers,
         gpus=gpus,
         nodes=nodes,
         replicas_per_node=replicas,
         gpus_taken=nodes * hardware.gpus_per_node / (replicas or 1),
-        weight_bytes=max(part.weights for part in parts),
-        overhead_bytes=overhead,
-        kv_bytes=kv_bytes,
+        weight_bytes=layout.weights,
+        overhead_bytes=0 if accelerator.is_cpu else wishes.overhead_bytes,
+        kv_bytes=room.nbytes,
         cache=cache,
         decode_floor_seconds=floor,
         step_floor_seconds=step,
@@ -151,25 +243,6 @@ def _within_memory(question: Question, tensor: int, parts: tuple[Stage, ...], gp
         price_per_million_tokens=speed.price_per_million(gpus, wishes.price_per_gpu_hour, rate),
         notes=tuple(_notes(model, accelerator, wishes, tensor)),
     )
-
-
-def _room(accelerator: Accelerator, wishes: Wishes, tensor: int, parts: tuple[Stage, ...]) -> tuple[list[int], int, str | None]:
-    """Bytes for KV cache on a rank of each stage, the overhead of a rank, and why there is none."""
-    if accelerator.is_cpu:
-        space = wishes.cpu_kv_space_gib * GIB
-        needed = sum(tensor * (part.weights + space) for part in parts)
-        if accelerator.memory is not None and needed > accelerator.memory:
-            return [], 0, f"weights and KV cache of all ranks need {gib(needed)}, and the pod has {gib(accelerator.memory)}"
-        return [space] * len(parts), 0, None
-    memory = accelerator.memory or 0
-    # As `request_memory` in vllm/v1/worker/utils.py rounds it.
-    budget = math.ceil(memory * wishes.utilization)
-    room = [budget - wishes.overhead_bytes - part.weights for part in parts]
-    if min(room) <= 0:
-        most = max(part.weights for part in parts)
-        words = f"weights of {gib(most)} and {gib(wishes.overhead_bytes)} beside them leave no room for a KV cache in {gib(budget)}"
-        return [], 0, f"{words}, which is {wishes.utilization:g} of {gib(memory)}"
-    return room, wishes.overhead_bytes, None
 
 
 def _notes(model: ModelFacts, accelerator: Accelerator, wishes: Wishes, tensor: int) -> list[str]:

@@ -16,11 +16,11 @@ bound, for instance 39 % with TensorRT-LLM on 8 x H100 (2048 in, 128 out; https:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llama_operator.planning.facts import ModelFacts, Precision
-from llama_operator.planning.fit.split import Stage
+from llama_operator.planning.fit.split import Layout
 from llama_operator.planning.hardware.accelerators import Accelerator
 
 
@@ -70,17 +70,15 @@ def arithmetic(model: ModelFacts, accelerator: Accelerator) -> Arithmetic | None
     )
 
 
-def step_seconds(
-    parts: Sequence[Stage], accelerator: Accelerator, *, token_bytes: int, sequences: int = 0, context: int = 0
-) -> float | None:
+def step_seconds(layout: Layout, accelerator: Accelerator, *, token_bytes: int, sequences: int = 0, context: int = 0) -> float | None:
     """Least time between two tokens of a sequence, with so many sequences of so many tokens; None where the bandwidth is not known.
 
     `token_bytes` is of one layer on one rank. With 0 sequences only the weights are read: the floor of one short request.
     """
     if accelerator.bandwidth is None:
         return None
-    each = -(-sequences // len(parts)) * context * token_bytes
-    return sum(part.read + each * part.layers for part in parts) / accelerator.bandwidth
+    each = -(-sequences // len(layout.layers)) * context * token_bytes
+    return (layout.read + each * sum(layout.layers)) / accelerator.bandwidth
 
 
 def link_tokens_per_second(model: ModelFacts, accelerator: Accelerator, tensor: int, most_layers: int) -> float:

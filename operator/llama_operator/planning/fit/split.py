@@ -4,6 +4,8 @@
     stages     layers // stages each; the rest go to the stages before the last, from the back
     first      the embedding, over the vocabulary padded to 64
     last       norm and lm_head, padded alike; the embedding again where it is tied
+    layout     what memory and speed need of all that: of stages with equally many layers only the heaviest can be the first to run out of
+               room, and a step reads the sum of all
 
 As vLLM 0.29.0 has it: `get_pp_indices` (vllm/distributed/utils.py), `VocabParallelEmbedding` (vllm/model_executor/layers/
 vocab_parallel_embedding.py), `LlamaAttention` and `LlamaModel` (vllm/model_executor/models/llama.py).
@@ -31,6 +33,22 @@ class Stage:
     """Bytes held."""
     read: int
     """Bytes of weights read for every step: all but the embedding, of which a step reads a row for each token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A split as memory and speed see it."""
+
+    layers: tuple[int, ...]
+    """Of each stage."""
+    heaviest: tuple[Stage, ...]
+    """Of the stages with equally many layers, the one with the most weights."""
+    weights: int
+    """Bytes that a rank of the heaviest stage holds."""
+    held: int
+    """Bytes that one rank of each stage holds, together."""
+    read: int
+    """Bytes of weights that one rank of each stage reads for every step, together."""
 
 
 def split_layers(layers: int, stages: int, partition: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -78,6 +96,43 @@ def stages(model: ModelFacts, tensor: int, counts: Sequence[int], sums: Sequence
         held = (embedding if first else 0) + (head if last and not (first and model.lm_head == 0) else 0)
         found.append(Stage(layers=count, weights=inner + held, read=inner + (head if last else 0)))
     return tuple(found)
+
+
+def lay_out(parts: Sequence[Stage]) -> Layout:
+    """What memory and speed need of those stages."""
+    heaviest: dict[int, Stage] = {}
+    for part in parts:
+        if part.layers not in heaviest or part.weights > heaviest[part.layers].weights:
+            heaviest[part.layers] = part
+    return Layout(
+        layers=tuple(part.layers for part in parts),
+        heaviest=tuple(heaviest.values()),
+        weights=max(part.weights for part in heaviest.values()),
+        held=sum(part.weights for part in parts),
+        read=sum(part.read for part in parts),
+    )
+
+
+class Layouts:
+    """The layouts of one model, each computed when it is first asked for: they follow from the model alone, and the many questions behind
+    one plan ask for the same ones.
+    """
+
+    def __init__(self, model: ModelFacts) -> None:
+        """None of them is known yet."""
+        self.model = model
+        self._sums: dict[int, list[int]] = {}
+        self._known: dict[tuple[int, int, tuple[int, ...] | None], Layout] = {}
+
+    def find(self, tensor: int, pipeline: int, partition: tuple[int, ...] | None = None) -> Layout:
+        """That of `tensor` ranks in each of at most as many stages as layers; the sizes of the model allow it."""
+        key = (tensor, pipeline, partition)
+        if key not in self._known:
+            if tensor not in self._sums:
+                self._sums[tensor] = layer_sums(self.model, tensor)
+            counts = split_layers(self.model.shape.layers, pipeline, partition)
+            self._known[key] = lay_out(stages(self.model, tensor, counts, self._sums[tensor]))
+        return self._known[key]
 
 
 def why_not_tensor(model: ModelFacts, tensor: int) -> tuple[str, str] | None:

@@ -10,14 +10,20 @@ from typing import Literal
 
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import KvCacheDtype
-from llama_operator.planning.facts import ModelFacts
-from llama_operator.planning.hardware.accelerators import GIB, Hardware
+from llama_operator.planning.facts import ModelFacts, Precision
+from llama_operator.planning.hardware.accelerators import GIB, INT8_ENDS, Hardware
 
 OVERHEAD_BYTES = 3 * GIB
-"""Of each GPU, beside weights and KV cache: CUDA context, NCCL buffers, the activations of one full batch, CUDA graphs. An assumption, not
-a formula: vLLM measures it at start by a profile run (`determine_available_memory` in vllm/v1/worker/gpu_worker.py). One published run,
-Llama 3 8B on one H100: 1.79 GiB outside PyTorch and 1.26 GiB of activations (https://github.com/vllm-project/vllm/pull/10511). Replace it
-by what the engine's log says."""
+"""Of each GPU, beside weights and KV cache: NCCL and all-reduce buffers, the activations of one full batch, CUDA graphs. An assumption, not
+a formula: vLLM measures it at start by a profile run (`determine_available_memory` in vllm/v1/worker/gpu_worker.py), and what it counts has
+changed. Published runs, in GiB of one GPU, outside PyTorch + activations:
+    Nov 2024  Llama 70B, 8 x H200         5.2 to 5.7 + 0.1   https://github.com/vllm-project/vllm/issues/10702
+    Dec 2024  Llama 3 8B, 1 x H100        1.8 + 1.3          https://github.com/vllm-project/vllm/pull/10511
+    Dec 2024  Llama 3 8B, 2 x H100        3.6 + 1.3          the same
+    Mar 2025  7B, 1 GPU of 80 GB          0.2 + 2.4          https://github.com/kubernetes-sigs/gateway-api-inference-extension/pull/550
+Those of 2024 count what lay on the GPU before the engine came; since https://github.com/vllm-project/vllm/pull/12126 only what the engine
+adds is counted. Graphs came to 1.2 on 2 x RTX PRO 6000 (https://github.com/vllm-project/vllm/issues/22479) and are part of the profile
+since 0.21. No log of 0.29 with eight GPUs was found. Replace it by what the engine's log says."""
 
 UTILIZATION = 0.90
 """gpu_memory_utilization that is planned with. vLLM 0.29.0's own default is 0.92 (vllm/config/cache.py): a plan leaves some room."""
@@ -113,8 +119,21 @@ def _problems(model: ModelFacts, hardware: Hardware, wishes: Wishes) -> Iterator
     if not least <= hardware.gpus_per_node <= most:
         allowed = "0 on a CPU" if hardware.accelerator.is_cpu else f"a whole number from {least} to {most}"
         yield Problem(field="hardware.gpusPerNode", given=str(hardware.gpus_per_node), allowed=allowed, remedy="Correct it.")
+    capability = hardware.accelerator.capability
+    if capability is not None and capability >= INT8_ENDS and _is_int8(model):
+        given = f"{hardware.accelerator.name}, of compute capability {capability[0]}.{capability[1]}, for INT8 weights and activations"
+        allowed = f"compute capabilities below {INT8_ENDS[0]}.{INT8_ENDS[1]}: vLLM has no INT8 kernels for later ones"
+        yield Problem(
+            field="hardware.accelerator", given=given, allowed=allowed, remedy="Take an FP8 checkpoint, or an earlier accelerator."
+        )
     if not hardware.accelerator.is_cpu and hardware.accelerator.memory is None:
         yield Problem(field="hardware.accelerator", given="a GPU of unknown memory", allowed="one whose memory is given", remedy="Give it.")
+
+
+def _is_int8(model: ModelFacts) -> bool:
+    """Whether the linear layers are multiplied in INT8 where that is possible."""
+    quantization = model.quantization
+    return quantization is not None and {quantization.weights, quantization.activations} == {Precision.INT8}
 
 
 def _problem(name: str, given: object, allowed: str, remedy: str = "Correct it.") -> Problem:

@@ -15,6 +15,9 @@ from typing import Protocol
 from llama_operator.planning.gpus import GangShape
 from llama_operator.planning.hardware.requests import Holder
 
+SHOWN = 8
+"""Nodes that a message names; a condition is read in a terminal."""
+
 
 class Room(Protocol):
     """GPUs of one node, as `lifecycle.observed.NodeGpus` holds them."""
@@ -51,8 +54,13 @@ class Diagnosis:
         return bool(self.nodes)
 
 
-def diagnose(rooms: Sequence[Room], holders: Sequence[Holder], gang: GangShape, cordoned: Collection[str] = ()) -> Diagnosis:
-    """Where the gang can lie, or what stands in its way. The gang has GPUs; no move off a cordoned node is proposed."""
+def diagnose(
+    rooms: Sequence[Room], holders: Sequence[Holder], gang: GangShape, cordoned: Collection[str] = (), *, namespace: str | None = None
+) -> Diagnosis:
+    """Where the gang can lie, or what stands in its way. The gang has GPUs; no move off a cordoned node is proposed.
+
+    The words name the pods of `namespace` only, where one is given: who may read them need not know what others run.
+    """
     size = gang.gpus_per_pod
     # The fullest nodes first, so that whole nodes stay whole.
     places = [room.node for room in sorted(rooms, key=lambda room: (room.free, room.node)) for _ in range(room.free // size)]
@@ -60,6 +68,8 @@ def diagnose(rooms: Sequence[Room], holders: Sequence[Holder], gang: GangShape, 
     if len(places) >= gang.pods:
         nodes = tuple(places[: gang.pods])
         return Diagnosis(nodes=nodes, moves=(), message=f"{wants}: {', '.join(dict.fromkeys(nodes))}")
+    if not rooms:
+        return Diagnosis(nodes=(), moves=(), message=f"no node has a GPU; {wants}")
     free = f"{_free(rooms)}; {wants}"
     most, slots = max((room.total for room in rooms), default=0), sum(room.total // size for room in rooms)
     if most < size:
@@ -70,18 +80,30 @@ def diagnose(rooms: Sequence[Room], holders: Sequence[Holder], gang: GangShape, 
     moves = _moves(open_rooms, holders, size, gang.pods - len(places))
     if not moves:
         return Diagnosis(nodes=(), moves=(), message=f"{free}: wait for GPUs to become free, or make cordoned nodes schedulable")
-    words = ", ".join(f"{move.pod} ({move.gpus} on {move.node})" for move in moves)
+    words = ", ".join(f"{_named(move, namespace)} ({move.gpus} on {move.node})" for move in moves)
     return Diagnosis(nodes=(), moves=moves, message=f"{free}: move {words}, or wait")
+
+
+def _named(move: Holder, namespace: str | None) -> str:
+    own, _, pod = move.pod.partition("/")
+    if namespace is None:
+        return move.pod
+    return pod if own == namespace else "a pod of another namespace"
 
 
 def _free(rooms: Sequence[Room]) -> str:
     """`8 GPUs are free, on 3 nodes (a: 4, b: 3, c: 1)`."""
     some = sorted((room for room in rooms if room.free), key=lambda room: (-room.free, room.node))
     if not some:
-        return "no GPU is free"
-    where = ", ".join(f"{room.node}: {room.free}" for room in some)
+        every = sorted(rooms, key=lambda room: (-room.total, room.node))
+        return f"no GPU is free ({_listed([f'{room.node}: 0 of {room.total}' for room in every])})"
     count, nodes = sum(room.free for room in some), len(some)
+    where = _listed([f"{room.node}: {room.free}" for room in some])
     return f"{count} {'GPU is' if count == 1 else 'GPUs are'} free, on {nodes} {'node' if nodes == 1 else 'nodes'} ({where})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _moves(rooms: Sequence[Room], holders: Sequence[Holder], size: int, missing: int) -> tuple[Holder, ...]:

@@ -7,6 +7,9 @@
 https://github.com/NVIDIA/k8s-device-plugin/blob/main/docs/gpu-feature-discovery/README.md
 https://instinct.docs.amd.com/projects/k8s-device-plugin/en/latest/user-guide/installation.html
 
+NVIDIA's product is the driver's name with dashes for spaces. AMD's is the board's name with underscores, in which an MI355X is an
+AMD_Instinct_MI355_OAM, and an MI300X that a virtual machine was given an AMD_Instinct_MI300X_VF.
+
 A product of the catalogue has the catalogue's numbers. Of any other the labels give memory and capability; bandwidth and flops are not
 known then, and a plan says so.
 """

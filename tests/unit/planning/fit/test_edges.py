@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.harness.models import bf16, fp8
 
-from llama_operator.planning.facts import ModelFacts, Precision
+from llama_operator.planning.facts import ModelFacts, Precision, Quantization
 from llama_operator.planning.fit.option import Fit
 from llama_operator.planning.fit.plan import plan_fit
 from llama_operator.planning.fit.quantize import quantized
@@ -116,6 +116,23 @@ def test_changes_begin_where_the_wishes_end() -> None:
     assert "ask for 1 sequences at once instead of 2" in changes(
         fp8(LLAMA_70B), nodes("nvidia-h100-80gb", 2), concurrency=2, utilization=0.75
     )
+
+
+def test_int8_checkpoints_are_refused_where_vllm_has_no_kernels_for_them_and_such_gpus_are_not_proposed() -> None:
+    method = Quantization(method="compressed-tensors", weights=Precision.INT8, activations=Precision.INT8)
+    small, large = (dataclasses.replace(fp8(shape), quantization=method) for shape in (LLAMA_8B, LLAMA_405B))
+    refused = plan_fit(small, nodes("nvidia-rtx-pro-6000-96gb"), Wishes())
+    assert (refused.verdict, [problem.field for problem in refused.problems]) == ("invalid", ["hardware.accelerator"])
+    assert "of compute capability 12.0, for INT8 weights and activations" in refused.problems[0].given
+    assert {plan_fit(small, machine, Wishes(context_tokens=1024)).verdict for machine in (H100, CPU)} == {"fits"}
+    for weights, activations in ((Precision.INT8, Precision.BFLOAT16), (Precision.INT4, Precision.INT8)):
+        other = dataclasses.replace(small, quantization=dataclasses.replace(method, weights=weights, activations=activations))
+        assert plan_fit(other, nodes("nvidia-b200-180gb"), Wishes()).verdict == "fits"
+    proposed = [
+        [each.accelerator for each in plan_fit(model, nodes("nvidia-h200-141gb", 4), Wishes(concurrency=3)).nearest][-1]
+        for model in (large, fp8(LLAMA_405B))
+    ]
+    assert proposed == ["nvidia-h200-141gb", "nvidia-b200-180gb"]
 
 
 def test_a_larger_gpu_is_of_the_same_maker() -> None:

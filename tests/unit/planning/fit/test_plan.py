@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 from tests.harness.models import bf16, fp8, meta_fp8
 
-from llama_operator.planning.facts import LayerWeights, ModelFacts, Precision, Quantization
+from llama_operator.planning.facts import KnownFrom, LayerWeights, ModelFacts, Precision, Quantization
 from llama_operator.planning.fit.document import SCHEMA_FILE, PlanDocument, json_schema, to_json
 from llama_operator.planning.fit.option import Rejected
 from llama_operator.planning.fit.plan import plan_fit
@@ -26,7 +26,7 @@ from llama_operator.planning.fit.speed import (
     step_seconds,
     tokens_per_second,
 )
-from llama_operator.planning.fit.split import Stage, layer_sums, stages, why_not_tensor
+from llama_operator.planning.fit.split import Stage, lay_out, layer_sums, stages, why_not_tensor
 from llama_operator.planning.fit.wishes import Wishes, check_wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator, Hardware
 from llama_operator.planning.models.catalogue import LLAMA_8B, LLAMA_70B, LLAMA_405B
@@ -238,7 +238,7 @@ def test_speeds_are_unknown_where_bandwidth_or_flops_are() -> None:
 
 
 def test_a_token_passes_the_stages_one_after_the_other() -> None:
-    parts = (Stage(layers=2, weights=50, read=40), Stage(layers=1, weights=70, read=60))
+    parts = lay_out((Stage(layers=2, weights=50, read=40), Stage(layers=1, weights=70, read=60)))
     gpu = Accelerator(name="some", memory=1, bandwidth=10.0)
     assert step_seconds(parts, gpu, token_bytes=4) == 10
     # five sequences on two stages are three at a time; each has 6 tokens of 4 bytes in every layer
@@ -325,6 +325,19 @@ def test_a_plan_is_written_as_json_with_a_schema() -> None:
         "reason": "32 attention heads are not divided by 3",
     }
     assert document["nearest"] == document["problems"] == []
+
+
+@pytest.mark.parametrize("known_from", ["checkpoint", "catalogue", "config"])
+def test_a_document_says_where_the_models_sizes_are_from_whatever_the_verdict(known_from: KnownFrom) -> None:
+    model = dataclasses.replace(EIGHT, known_from=known_from)
+    documents = [to_json(plan_fit(model, NODE, wishes)) for wishes in (Wishes(), Wishes(utilization=0.01), Wishes(concurrency=0))]
+    assert [(each["verdict"], each["knownFrom"]) for each in documents] == [
+        ("fits", known_from),
+        ("does_not_fit", known_from),
+        ("invalid", known_from),
+    ]
+    with pytest.raises(ValidationError, match="knownFrom"):
+        PlanDocument.model_validate(documents[0] | {"knownFrom": "hearsay"})
 
 
 def test_a_plan_that_does_not_fit_and_a_question_that_makes_no_sense_are_written_too() -> None:

@@ -46,6 +46,37 @@ def test_every_gpu_has_all_its_numbers_and_where_they_are_from(name: str) -> Non
             assert 1.9 < entry.flops[low] / entry.flops[high] < 2.1
 
 
+@pytest.mark.parametrize(
+    ("name", "gpus", "bandwidth", "link", "bf16", "fp8", "fp4"),
+    [
+        # As the makers print them: of that many GPUs, links in both directions, arithmetic with sparsity.
+        ("nvidia-a100-80gb", 1, 2.039, 0.6, 0.624, None, None),
+        ("nvidia-a100-40gb", 1, 1.555, 0.6, 0.624, None, None),
+        ("nvidia-h100-80gb", 1, 3.35, 0.9, 1.979, 3.958, None),
+        ("nvidia-h100-pcie-80gb", 1, 2.0, 0.128, 1.513, 3.026, None),
+        ("nvidia-h100-nvl-94gb", 1, 3.9, 0.6, 1.671, 3.341, None),
+        ("nvidia-h200-141gb", 1, 4.8, 0.9, 1.979, 3.958, None),
+        ("nvidia-l4-24gb", 1, 0.3, 0.064, 0.242, 0.485, None),
+        ("nvidia-l40s-48gb", 1, 0.864, 0.064, 0.733, 1.466, None),
+        ("nvidia-b200-180gb", 8, 62, 14.4, 36, 72, 144),
+        ("nvidia-gb200-186gb", 72, 576, 130, 360, 720, 1440),
+        ("nvidia-rtx-pro-6000-96gb", 1, 1.597, 0.128, 1, 2, 4),
+        ("amd-mi300x-192gb", 1, 5.3, 0.896, 2.6149, 5.2298, None),
+        ("amd-mi355x-288gb", 1, 8, 1.0752, 5.0332, 10.0664, 20.1326),
+    ],
+)
+def test_the_figures_are_those_of_one_gpu_dense_and_one_way(
+    name: str, gpus: int, bandwidth: float, link: float, bf16: float, fp8: float | None, fp4: float | None
+) -> None:
+    """A figure with sparsity taken for a dense one is wrong by two; datasheets round by up to 1.3 %."""
+    entry = GPUS[name]
+    assert (entry.bandwidth, entry.link) == pytest.approx((bandwidth / gpus * 1e12, link / gpus / 2 * 1e12), rel=0.013)
+    for precision, rate in ((Precision.BFLOAT16, bf16), (Precision.FP8, fp8), (Precision.FP4, fp4)):
+        assert entry.flops.get(precision) == (None if rate is None else pytest.approx(rate / gpus / 2 * 1e15, rel=0.013))
+    if Precision.FP8 in entry.flops:
+        assert entry.flops[Precision.INT8] == entry.flops[Precision.FP8]
+
+
 def test_the_catalogue_is_keyed_by_name_and_the_cpu_is_in_it() -> None:
     assert all(name == entry.name for name, entry in CATALOGUE.items())
     assert CATALOGUE["cpu"].is_cpu

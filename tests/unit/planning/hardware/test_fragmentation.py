@@ -44,7 +44,7 @@ def test_the_pods_to_move_exceed_what_is_missing_the_least() -> None:
     held = [holder("n/five", "a", 5), holder("n/two", "a", 2), holder("n/one", "a", 1)]
     found = diagnose([room("a", 0)], held, gang(1, 3))
     assert {move.pod for move in found.moves} == {"n/two", "n/one"}
-    assert found.message.startswith("no GPU is free; a gang needs 3 on one node: move n/two (2 on a), n/one (1 on a)")
+    assert found.message.startswith("no GPU is free (a: 0 of 8); a gang needs 3 on one node: move n/two (2 on a), n/one (1 on a)")
     pair = [holder("n/a", "a", 1), holder("n/b", "a", 1), holder("n/c", "a", 2)]
     assert diagnose([room("a", 0)], pair, gang(1, 2)).moves == (holder("n/c", "a", 2),)
 
@@ -64,7 +64,7 @@ def test_two_missing_pods_can_come_from_one_node() -> None:
     ("rooms", "wanted", "words"),
     [
         ([room("a", 4, total=4)], gang(1, 8), "4 GPUs are free, on 1 nodes (a: 4); a gang needs 8 on one node: the largest node has 4"),
-        ([], gang(1, 8), "no GPU is free; a gang needs 8 on one node: the largest node has 0"),
+        ([], gang(1, 8), "no node has a GPU; a gang needs 8 on one node"),
         (
             [room("a", 8)],
             gang(2, 8),
@@ -73,7 +73,7 @@ def test_two_missing_pods_can_come_from_one_node() -> None:
         (
             [room("a", 0)],
             gang(1, 8),
-            "no GPU is free; a gang needs 8 on one node: wait for GPUs to become free, or make cordoned nodes schedulable",
+            "no GPU is free (a: 0 of 8); a gang needs 8 on one node: wait for GPUs to become free, or make cordoned nodes schedulable",
         ),
     ],
 )
@@ -112,3 +112,19 @@ def test_one_gpu_is_one_gpu() -> None:
     found = diagnose([room("a", 1)], [holder("n/a", "a", 7)], gang(1, 8))
     assert found.message == "1 GPU is free, on 1 node (a: 1); a gang needs 8 on one node: move n/a (7 on a), or wait"
     assert (found.fits, found.nodes) == (False, ())
+
+
+def test_the_pods_of_others_are_counted_and_not_named() -> None:
+    held = [holder("ours/x", "a", 2), holder("theirs/secret", "a", 2)]
+    found = diagnose([room("a", 4)], held, gang(1, 8), namespace="ours")
+    assert found.message.endswith(": move x (2 on a), a pod of another namespace (2 on a), or wait")
+
+
+def test_many_nodes_are_summed_up() -> None:
+    found = diagnose([room(f"n{index:02}", 1) for index in range(20)], [], gang(1, 2))
+    assert "20 GPUs are free, on 20 nodes (n00: 1, " in found.message
+    assert ", n07: 1 and 12 more)" in found.message
+
+
+def test_nodes_without_gpus_are_none() -> None:
+    assert diagnose([], [], gang(1, 2)).message == "no node has a GPU; a gang needs 2 on one node"

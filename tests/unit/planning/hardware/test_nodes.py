@@ -26,7 +26,10 @@ def node(name: str, gpus: int, resource: str = NVIDIA, **labels: str) -> dict[st
         ({"nvidia.com/gpu.product": "A100-SXM4-40GB", "nvidia.com/gpu.memory": "39538"}, "nvidia-a100-40gb"),
         ({"nvidia.com/gpu.product": "NVIDIA-L40S"}, "nvidia-l40s-48gb"),
         ({"amd.com/gpu.product-name": "AMD_Instinct_MI300X_OAM", "amd.com/gpu.vram": "192G"}, "amd-mi300x-192gb"),
-        ({"beta.amd.com/gpu.product-name": "AMD_Instinct_MI355X_OAM"}, "amd-mi355x-288gb"),
+        ({"amd.com/gpu.product-name": "AMD_Instinct_MI300X_VF", "amd.com/gpu.vram": "192G"}, "amd-mi300x-192gb"),
+        ({"beta.amd.com/gpu.product-name": "AMD_Instinct_MI355_OAM"}, "amd-mi355x-288gb"),
+        ({"nvidia.com/gpu.product": "NVIDIA-H100-NVL", "nvidia.com/gpu.memory": "95830"}, "nvidia-h100-nvl-94gb"),
+        ({"nvidia.com/gpu.product": "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"}, "nvidia-rtx-pro-6000-96gb"),
     ],
 )
 def test_products_of_the_catalogue_are_known_by_their_labels(labels: dict[str, str], name: str) -> None:

@@ -1,0 +1,32 @@
+"""What was simulated, in words: the same on a table and on a page."""
+
+from __future__ import annotations
+
+from llama_operator.cli.simulate_progress import duration
+from llama_operator.cli.simulate_question import Question
+
+
+def facts(question: Question) -> list[tuple[str, str]]:
+    """What was replayed on what, as names and sentences."""
+    contest, setup = question.contest, question.contest.setup
+    traffic, service = contest.traffic, setup.service
+    copies = f", {traffic.copies} copies at once" if traffic.copies > 1 else ""
+    rate = len(traffic) / max(traffic.seconds, 1.0)
+    tokens = f"{traffic.mean_prompt:,.0f} prompt and {traffic.mean_output:,.0f} output tokens"
+    came = f"{len(traffic):,} requests in {duration(traffic.seconds)}{copies}: {rate:.3g} a second, on average {tokens}"
+    slower = f" + {service.itl_per_sequence * 1e3:.3g} ms a sequence" if service.itl_per_sequence else ""
+    room = "no limit of KV cache" if service.kv == float("inf") else f"a KV cache of {service.kv:,.0f} tokens"
+    pace = f"{service.prefill:,.0f} prompt tokens/s, {service.slots} slots, {service.itl * 1e3:.3g} ms a token{slower}"
+    rows = [("traffic", came), ("replica", f"{pace}, {room}; {question.replica}")]
+    spread = f" (spread {setup.load.spread:g})" if setup.load.spread else ""
+    rows.append(
+        (
+            "scaling",
+            f"{setup.minimum} to {setup.maximum} replicas, {setup.initial} at the beginning; {setup.load.seconds:g} s to load{spread}; "
+            f"scraped every {setup.scrape:g} s" + (f", seen {setup.lag:g} s later" if setup.lag else ""),
+        )
+    )
+    rows.append(
+        ("wanted", f"a first token within {contest.ttft_seconds:g} s; {contest.objective.in_flight:g} requests in flight for each replica")
+    )
+    return rows + [("note", note) for note in question.notes]

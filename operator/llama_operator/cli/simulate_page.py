@@ -1,0 +1,246 @@
+"""A simulation as one page: figures, attainment against cost, demand, and for each policy its replicas and times to first token over time.
+
+It needs nothing but itself: no script, no font, no image, no address. Light and dark follow the reader's system. The figures are also there
+as the JSON document, in the element `figures`. It is well-formed XML, whatever the names in it hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from llama_operator.cli.simulate_facts import facts
+from llama_operator.cli.simulate_question import Question
+from llama_operator.cli.simulate_svg import WIDTH, Axis, chart, log_axis, time_axis, value_axis
+from llama_operator.simulate.compare import Run
+from llama_operator.simulate.document import REFERENCE, RunDocument, document
+from llama_operator.simulate.lineup import OURS
+from llama_operator.simulate.plot import Demand, demand_of
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1a1d21; --soft: #5a626b; --line: #d9dde2; --back: #ffffff;
+  --ready: #2f6fbf; --loading: #d98a1f; --p50: #1b7f5a; --p95: #b3323f; --limit: #6b3fa0; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a3abb4; --line: #3a4149; --back: #15181c;
+  --ready: #6ea8ec; --loading: #f0b254; --p50: #5fcf9f; --p95: #f2828c; --limit: #bd9bea; } }
+body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: var(--ink); background: var(--back);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem } .wide { overflow-x: auto }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
+tbody th, td { white-space: nowrap } th:first-child { text-align: left }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem } dt { color: var(--soft) } dd { margin: 0 }
+figure { margin: .5rem 0; overflow-x: auto } .legend { color: var(--soft); font-size: .9rem }
+.legend span { margin-right: 1.2rem }
+svg { width: 100%; min-width: 36rem; height: auto; display: block }
+text { fill: var(--ink); font: 12px system-ui, sans-serif } text.axis { fill: var(--soft) }
+.grid { stroke: var(--line) } .tick { stroke: var(--soft) }
+.ready { fill: var(--ready) } .loading { fill: var(--loading) }
+path.p50, path.p95, path.prompts, path.outputs, path.requests { fill: none; stroke-width: 1.8; stroke-linecap: round;
+  stroke-linejoin: round }
+.p50 { stroke: var(--p50) } .p95 { stroke: var(--p95); stroke-dasharray: 5 3 }
+.requests, .prompts { stroke: var(--ready) } .outputs { stroke: var(--loading); stroke-dasharray: 5 3 }
+.limit { stroke: var(--limit); stroke-dasharray: 2 4; stroke-width: 1.5 }
+.front { fill: none; stroke: var(--soft); stroke-dasharray: 2 4 }
+.other { fill: var(--ready) } .ours { fill: var(--p50); stroke: var(--ink) } .known { fill: var(--limit) }
+.change { fill: none; stroke: var(--p50) }
+.key { display: inline-block; width: 1.4rem; height: .7rem; margin-right: .4rem; vertical-align: baseline }
+.key.dot { width: .6rem; height: .6rem; border-radius: 50% } .key.change { border: 1px solid var(--p50) }
+.key.ours { background: var(--p50) } .key.known { background: var(--limit) } .key.other { background: var(--ready) }
+.key.area-ready { background: var(--ready) } .key.area-loading { background: var(--loading) }
+.key.line-p50 { border-bottom: 3px solid var(--p50) } .key.line-p95 { border-bottom: 3px dashed var(--p95) }
+.key.line-limit { border-bottom: 3px dotted var(--limit) } .key.line-prompts { border-bottom: 3px solid var(--ready) }
+.key.line-outputs { border-bottom: 3px dashed var(--loading) }
+"""
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
+
+
+def page(question: Question, runs: Sequence[Run]) -> str:
+    """The whole page."""
+    told = document([each.figures for each in runs])
+    root = Element("html", {"lang": "en"})
+    head, body = SubElement(root, "head"), SubElement(root, "body")
+    SubElement(head, "meta", {"charset": "utf-8"})
+    SubElement(head, "meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"})
+    title = f"Simulated scaling: {question.traffic}"
+    _text(head, "title", title)
+    SubElement(head, "style").text = STYLE
+    _text(body, "h1", title)
+    listed = SubElement(body, "dl")
+    for name, words in facts(question):
+        _text(listed, "dt", name)
+        _text(listed, "dd", words)
+    _figures(body, told.runs)
+    _pareto(body, told.runs)
+    _demand(body, question)
+    for index, each in enumerate(runs):
+        if not each.change:
+            _run(body, question, runs, each, index)
+    _text(body, "p", "Models, not measurements: what is left out is said in docs/simulate.md.").set("class", "legend")
+    script = SubElement(body, "script", {"type": "application/json", "id": "figures"})
+    script.text = _embedded(json.dumps(told.model_dump(by_alias=True, mode="json"), allow_nan=False))
+    return "<!DOCTYPE html>\n" + tostring(root, encoding="unicode") + "\n"
+
+
+def _embedded(text: str) -> str:
+    """JSON that means the same to a reader of HTML, of XML, and of JSON: no character that either would take for its own."""
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _text(parent: Element, tag: str, words: str) -> Element:
+    made = SubElement(parent, tag)
+    made.text = _NO_XML.sub("\ufffd", words)
+    return made
+
+
+def _section(body: Element, title: str, about: str) -> Element:
+    section = SubElement(body, "section")
+    _text(section, "h2", title)
+    if about:
+        _text(section, "p", about).set("class", "legend")
+    return section
+
+
+COLUMNS = (
+    "policy",
+    "attained",
+    "replica-hours",
+    "mean replicas",
+    "p50 s",
+    "p95 s",
+    "p99 s",
+    "changes",
+    "unserved",
+    "attained of clairvoyant",
+    "hours of clairvoyant",
+)
+
+
+def _figures(body: Element, rows: Sequence[RunDocument]) -> None:
+    about = (
+        "Attained: share of requests with a first token in time. Replica-hours: of replicas that load, serve or drain. p50 to p99: "
+        "percentiles of the time to first token."
+    )
+    section = _section(body, "Policies on this traffic", about)
+    table = SubElement(SubElement(section, "div", {"class": "wide"}), "table")
+    line = SubElement(SubElement(table, "thead"), "tr")
+    for name in COLUMNS:
+        _text(line, "th", name).set("scope", "col")
+    rest = SubElement(table, "tbody")
+    for row in rows:
+        line = SubElement(rest, "tr")
+        _text(line, "th", row.policy).set("scope", "row")
+        times = [_number(value, ".2f") for value in (row.ttft.p50, row.ttft.p95, row.ttft.p99)]
+        against = [_number(value, ".3f") for value in (row.attainment_vs_clairvoyant, row.replica_seconds_vs_clairvoyant)]
+        hours, mean = f"{row.replica_seconds / 3600:,.2f}", _number(row.mean_replicas, ".2f")
+        cells = (_number(row.attainment, ".2%"), hours, mean, *times, f"{row.scale_events:,}", f"{row.unserved:,}", *against)
+        for cell in cells:
+            _text(line, "td", cell)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _pareto(body: Element, rows: Sequence[RunDocument]) -> None:
+    points = [(row.replica_seconds / 3600, row.attainment, row.policy) for row in rows if row.attainment is not None]
+    if not points:
+        return
+    about = "Up and to the left is better. On the dotted line no other run attains as much for less."
+    section = _section(body, "Attainment against cost", about)
+    low, high = min(y for _, y, _ in points), max(y for _, y, _ in points)
+    margin = max((high - low) * 0.08, 0.0005)
+    left, right = min(x for x, _, _ in points), max(x for x, _, _ in points)
+    aside = max((right - left) * 0.08, right * 0.02, 0.01)
+    x = Axis(label="cost in replica-hours", least=max(left - aside, 0.0), most=right + 2 * aside)
+    y = Axis(label="attained, % of requests", least=max(low - margin, 0.0), most=min(high, 1.0) + margin, scale=0.01)
+    words = "; ".join(f"{policy}: {share:.2%} for {hours:.2f} replica-hours" for hours, share, policy in points)
+    made = chart("pareto", "Attainment against replica-hours", words, x, y, 320)
+    best, front = -1.0, []
+    for hours, share, _ in sorted(points, key=lambda point: (point[0], -point[1])):
+        if share > best:
+            front.append((hours, share))
+            best = share
+    made.line(front, "front")
+    taken: list[tuple[float, float]] = []
+    for hours, share, policy in sorted(points, key=lambda point: (-point[1], point[0])):
+        kind = "ours" if policy == OURS else "known" if policy == REFERENCE else "change" if "@" in policy else "other"
+        made.dot(hours, share, kind, f"{policy}: {share:.2%} for {hours:.2f} replica-hours")
+        if kind == "change":
+            continue  # they lie close to ours: the table has their numbers
+        across, up = made.at(hours, share)
+        up += 4
+        # Names that would lie on one another move down, line by line; a name beside the right edge stands before its point.
+        while any(abs(across - other) < 90 and abs(up - height) < 13 for other, height in taken):
+            up += 13
+        taken.append((across, up))
+        made.words(across + 9 if across < WIDTH - 110 else across - 9, up, policy, "start" if across < WIDTH - 110 else "end")
+    figure = SubElement(section, "figure")
+    figure.append(made.root)
+    kinds = [("dot ours", "ours"), ("dot other", "other policies"), ("dot known", "clairvoyant: knows the traffic")]
+    changes = [("dot change", "ours with one setting changed")] if any("@" in policy for _, _, policy in points) else []
+    _legend(figure, *kinds, *changes)
+
+
+def _legend(parent: Element, *keys: tuple[str, str]) -> None:
+    line = SubElement(parent, "p", {"class": "legend"})
+    for style, words in keys:
+        item = SubElement(line, "span")
+        key = SubElement(item, "i", {"class": f"key {style}", "aria-hidden": "true"})
+        key.text, key.tail = "\u200b", words
+
+
+def _demand(body: Element, question: Question) -> None:
+    demand: Demand = demand_of(question.contest.traffic)
+    section = _section(body, "Demand", f"In bins of {demand.width} s.")
+    x = time_axis(question.contest.traffic.seconds)
+    middles = [(index + 0.5) * demand.width for index in range(len(demand.requests))]
+    figure = SubElement(section, "figure")
+    most = max(demand.requests)
+    made = chart("requests", "Requests a second", f"at most {most:.3g} a second", x, value_axis("requests / s", most))
+    made.line(zip(middles, demand.requests, strict=True), "requests")
+    figure.append(made.root)
+    figure = SubElement(section, "figure")
+    most = max(*demand.prompts, *demand.outputs)
+    about = f"at most {max(demand.prompts):,.0f} prompt and {max(demand.outputs):,.0f} output tokens a second"
+    made = chart("tokens", "Tokens a second", about, x, value_axis("tokens / s", most))
+    made.line(zip(middles, demand.prompts, strict=True), "prompts")
+    made.line(zip(middles, demand.outputs, strict=True), "outputs")
+    figure.append(made.root)
+    _legend(figure, ("line-prompts", "prompt tokens asked"), ("line-outputs", "output tokens asked"))
+
+
+def _run(body: Element, question: Question, runs: Sequence[Run], each: Run, index: int) -> None:
+    told, plot, limit = each.figures, each.plot, question.contest.ttft_seconds
+    section = _section(body, told.policy, "")
+    x = time_axis(question.contest.traffic.seconds)
+    begins = [bin_index * plot.width for bin_index in range(len(plot.ready))]
+    total = [ready + loading for ready, loading in zip(plot.ready, plot.loading, strict=True)]
+    # One scale for all policies, so that they can be compared by eye.
+    most = max(ready + loading for run in runs for ready, loading in zip(run.plot.ready, run.plot.loading, strict=True))
+    figure = SubElement(section, "figure")
+    about = f"at most {max(plot.ready)} ready and {max(plot.loading)} loading; changed {told.scale_events} times"
+    made = chart(f"replicas-{index}", f"Replicas under {told.policy}", about, x, value_axis("replicas", most))
+    made.steps(list(zip(begins, total, strict=True)), plot.width, "loading", base=plot.ready)
+    made.steps(list(zip(begins, plot.ready, strict=True)), plot.width, "ready")
+    figure.append(made.root)
+    _legend(figure, ("area-ready", "ready or draining"), ("area-loading", "loading"))
+    figure = SubElement(section, "figure")
+    times = [value for run in runs for value in (*run.plot.p50, *run.plot.p95) if value is not None]
+    y = log_axis("seconds", [*times, limit])
+    p50, p95 = (_number(value, ".2f") for value in told.ttft[:2])
+    about = f"over the whole run p50 {p50} s and p95 {p95} s, within {limit:g} s for {_number(told.attainment, '.2%')} of the requests"
+    made = chart(f"ttft-{index}", f"Time to first token under {told.policy}", about, x, y)
+    made.level(limit, "limit", f"{limit:g} s")
+    middles = [begin + plot.width / 2 for begin in begins]
+    made.line(zip(middles, plot.p50, strict=True), "p50")
+    made.line(zip(middles, plot.p95, strict=True), "p95")
+    figure.append(made.root)
+    _legend(
+        figure,
+        ("line-p50", "half of the requests of a bin had a first token within"),
+        ("line-p95", "95 of 100 had"),
+        ("line-limit", "wanted"),
+    )

@@ -1,0 +1,82 @@
+"""What a LlamaDeployment says of a simulation: its bounds, its objective, and a replica as its plan has it.
+
+simulated engine    its arguments are the service
+vllm                the plan of what would run, with the share of its bounds that engines reach
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, replace
+
+from llama_operator.api.problems import Problem
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.cli.models import Asked, as_source, find_model
+from llama_operator.cli.refusals import BadInput
+from llama_operator.planning.admission import LARGEST_UTILIZATION, LEAST_OVERHEAD_BYTES, admit
+from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
+from llama_operator.planning.fit.option import Fit, context_of
+from llama_operator.planning.fit.plan import plan_fit
+from llama_operator.simulate.from_plan import SHARE, default_slots, service_of_plan
+from llama_operator.simulate.service import Service
+
+SIMULATED_PREFILL, SIMULATED_TOKENS, SIMULATED_SLOTS = 10_000.0, 70.0, 64
+"""What the simulated engine does where its arguments do not say (`SimulatedArgs` in llama_serving.engines.simulated)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A replica, and where its numbers are from. `gpus` of one replica; 0 where it takes none or they do not matter."""
+
+    service: Service
+    words: str
+    gpus: int
+
+
+def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_tokens: float) -> Planned:
+    """The replica of that spec under requests of `mean_tokens`, prompt and answer. Raises BadInput."""
+    if spec.engine.type == "simulated":
+        return _simulated(spec)
+    source = spec.model.source if arguments.model is None else as_source(arguments.model)
+    field = "spec.model.source" if arguments.model is None else "--model"
+    asked = Asked(source=source, revision=spec.model.revision, field=field, path=arguments.model_path, read_hub=arguments.read_hub)
+    model = find_model(asked)
+    hardware = hardware_of(spec)
+    if isinstance(hardware, list):
+        raise BadInput.of(*hardware)
+    # The split is the operator's own choice, and the plan that of its question: first with the planned room, then with the least.
+    admission = admit(spec, model)
+    if admission.split is None:
+        raise BadInput.of(*admission.problems)
+    wishes = wishes_of(spec, model, admission.split)
+    share = wishes.utilization if "gpu_memory_utilization" in spec.engine.args else LARGEST_UTILIZATION
+    tight = replace(wishes, overhead_bytes=LEAST_OVERHEAD_BYTES, utilization=share)
+    fit = plan_fit(model, hardware, wishes).chosen or plan_fit(model, hardware, tight).chosen
+    if fit is None:
+        raise BadInput.of(_unknown(f"of which is said: {admission.message}", "Give --service with measured numbers."))
+    given = spec.engine.args.get("max_num_seqs")
+    slots = given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else default_slots(hardware.accelerator)
+    service = service_of_plan(fit, context_of(model, wishes), mean_tokens, slots)
+    if service is None:
+        what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
+        raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
+    return Planned(service=service, words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+
+
+def _words(fit: Fit, accelerator: str) -> str:
+    gpus = "on the CPU" if not fit.gpus else f"on {fit.gpus} {accelerator}"
+    return f"planned {gpus}, at {SHARE:.0%} of the data sheet's rates"
+
+
+def _simulated(spec: LlamaDeploymentSpec) -> Planned:
+    args = spec.engine.args
+    service = Service(
+        prefill=float(args.get("prefillTokensPerSecond", SIMULATED_PREFILL)),
+        itl=1 / float(args.get("tokensPerSecond", SIMULATED_TOKENS)),
+        slots=int(args.get("slots", SIMULATED_SLOTS)),
+    )
+    return Planned(service=replace(service, kv=float("inf")), words="as the simulated engine's arguments say", gpus=0)
+
+
+def _unknown(what: str, remedy: str) -> Problem:
+    return Problem(field="-f", given=f"a replica {what}", allowed="one whose speed can be planned", remedy=remedy)
