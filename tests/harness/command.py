@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,15 @@ def _standard_input(data: bytes) -> Iterator[None]:
         yield
     finally:
         sys.stdin = stdin
+
+
+def assert_refused(argv: Sequence[str], says: Iterable[str]) -> None:
+    """The command ends with status 1 and nothing but whole sentences on standard error, `says` among them."""
+    answer = run(*argv)
+    assert (answer.status, answer.out) == (1, "")
+    for words in says:
+        assert words in answer.err
+    assert all(line.startswith("kubectl llama: ") and line.endswith((".", "?")) for line in answer.err.splitlines())
 
 
 def compare(name: str, text: str) -> None:

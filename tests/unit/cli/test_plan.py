@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.harness.checkpoints import CONFIG, QUANTISED, file_of, tensors_of
-from tests.harness.command import compare, run
+from tests.harness.command import assert_refused, compare, run
 from tests.harness.hub import FakeHub, Repo
 
 from llama_operator.planning.fit.document import PlanDocument
@@ -141,11 +141,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_answered_is_said_by_option_with_a_remedy(name: str) -> None:
     argv, says = REFUSED[name]
-    answer = run(*argv)
-    assert (answer.status, answer.out) == (1, "")
-    for words in says:
-        assert words in answer.err
-    assert all(line.startswith("kubectl llama: ") and line.endswith((".", "?")) for line in answer.err.splitlines())
+    assert_refused(argv, says)
 
 
 def test_an_option_counts_more_than_the_file() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.command import Answer, compare, run
+from tests.harness.command import Answer, assert_refused, compare, run
 
 from llama_operator.cli.simulate_numbers import BOUNDS, read_numbers
 from llama_operator.cli.simulate_progress import EVERY, Progress, duration
@@ -294,11 +294,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_simulated_is_said_by_option_with_a_remedy(name: str) -> None:
     argv, says = REFUSED[name]
-    answer = run(*argv)
-    assert (answer.status, answer.out) == (1, "")
-    for words in says:
-        assert words in answer.err
-    assert all(line.startswith("kubectl llama: ") and line.endswith((".", "?")) for line in answer.err.splitlines())
+    assert_refused(argv, says)
 
 
 BAD: dict[str, tuple[bytes, str]] = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.planning.models import catalogue
-from llama_operator.planning.models.catalogue import known_shape
+from llama_operator.planning.models.catalogue import find
 from llama_operator.planning.shape import ModelShape, check_context, check_parallelism, check_shape, read_shape
 
 CONFIG = {
@@ -155,6 +155,8 @@ def test_a_context_beyond_the_model_is_refused() -> None:
 
 
 def test_the_older_names_are_the_same_models() -> None:
-    assert known_shape("hf://meta-llama/Meta-Llama-3.1-405B-Instruct-FP8") is catalogue.LLAMA_405B
-    assert known_shape("hf://meta-llama/Llama-9") is None
-    assert known_shape("hf://someone/Llama-3.1-8B") is None
+    known = find("hf://meta-llama/Meta-Llama-3.1-405B-Instruct-FP8")
+    assert known is not None
+    assert known.shape is catalogue.LLAMA_405B
+    assert find("hf://meta-llama/Llama-9") is None
+    assert find("hf://someone/Llama-3.1-8B") is None

@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.unit.serving.test_agent_process import CONFIG, free_port, get
+
+from localcluster.waiting import wait_for
 
 RAY = """
 import os, pathlib, subprocess, sys, time
@@ -72,14 +72,6 @@ def head(tmp_path: Path) -> Iterator[Start]:
             process.kill()
 
 
-def wait(what: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # noqa: TID251 -- the pace of the poll; bounded by the deadline
-    return found
-
-
 def runs(pid: str) -> bool:
     state = Path(f"/proc/{pid}/stat")
     return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
@@ -87,7 +79,7 @@ def runs(pid: str) -> bool:
 
 def test_a_head_whose_ray_gives_up_is_started_again_with_nothing_left_of_the_last_try(head: Start, tmp_path: Path) -> None:
     process, port = head(2)
-    wait((tmp_path / "try-3").is_file)
+    wait_for("a third start", (tmp_path / "try-3").is_file, seconds=60)
     assert get(port, "/status")["phase"] == "Starting"
     children = [(tmp_path / f"try-{number}").read_text() for number in (1, 2, 3)]
     assert [runs(pid) for pid in children] == [False, False, True]
@@ -98,7 +90,7 @@ def test_a_head_whose_ray_gives_up_is_started_again_with_nothing_left_of_the_las
 
 def test_a_head_whose_ray_never_starts_says_so_in_the_end(head: Start, tmp_path: Path) -> None:
     _, port = head(99)
-    status = wait(lambda: (said := get(port, "/status"))["phase"] == "Failed" and said)
+    status = wait_for("the end of the tries", lambda: ((said := get(port, "/status"))["phase"] == "Failed" and said) or None, seconds=60)
     message = "Ray ended with status 1: Exception: The current node timed out during startup."
     assert status["rootCause"] == {"reason": "RayFailed", "message": message, "retryable": True}
     assert len(list(tmp_path.glob("try-*"))) == 5

@@ -207,12 +207,6 @@ def find(source: str) -> Known | None:
     return BY_REPO.get(f"{'RedHatAI' if organisation == 'neuralmagic' else organisation}/{name}")
 
 
-def known_shape(source: str) -> ModelShape | None:
-    """The shape of a source in the catalogue, else None."""
-    known = find(source)
-    return known.shape if known else None
-
-
 def known_facts(source: str) -> ModelFacts | None:
     """The facts of a source in the catalogue, else None."""
     known = find(source)

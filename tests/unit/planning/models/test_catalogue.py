@@ -6,7 +6,7 @@ import pytest
 
 from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.models import catalogue
-from llama_operator.planning.models.catalogue import CATALOGUE, Known, find, known_facts, known_shape
+from llama_operator.planning.models.catalogue import CATALOGUE, Known, find, known_facts
 
 PUBLISHED_BYTES = {
     # metadata.total_size of model.safetensors.index.json on the hub
@@ -99,10 +99,12 @@ def test_no_repository_stands_there_twice() -> None:
 
 
 def test_renamed_repositories_are_found_by_their_older_names() -> None:
-    assert known_shape("hf://meta-llama/Meta-Llama-3.1-405B-Instruct-FP8") is catalogue.LLAMA_405B
+    known = find("hf://meta-llama/Meta-Llama-3.1-405B-Instruct-FP8")
+    assert known is not None
+    assert known.shape is catalogue.LLAMA_405B
     assert find("hf://neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8") is find("hf://RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8") is not None
 
 
 @pytest.mark.parametrize("source", ["hf://meta-llama/Llama-9", "hf://someone/Llama-3.1-8B", "file:///Llama-3.1-8B", "hf://", "", "hf://x"])
 def test_what_is_not_in_it_is_not_guessed(source: str) -> None:
-    assert find(source) is known_shape(source) is known_facts(source) is None
+    assert find(source) is known_facts(source) is None
