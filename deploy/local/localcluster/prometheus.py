@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import archive
-from .api import ApiError
+from .api import Api, ApiError
 from .errors import LocalClusterError
 from .waiting import wait_for
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
+RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 
 
 def libraries(ldd_output: str) -> list[Path]:
@@ -66,9 +67,17 @@ def ensure(cluster: Cluster) -> None:
         return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
+        cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
+        put_rules(cluster.api, RULES.read_text())
         cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
         hint = "See: localcluster kubectl -- -n monitoring describe pods"
         wait_for("Prometheus is available", lambda: _available(cluster, name), seconds=90, every=0.3, hint=hint)
+
+
+def put_rules(api: Api, text: str) -> None:
+    """The rules that Prometheus reads when it starts; a running one keeps those that it has."""
+    metadata = {"name": "llama-rules", "namespace": "monitoring"}
+    api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"llama-operator.yaml": text}})
 
 
 def _available(cluster: Cluster, name: str) -> bool:
