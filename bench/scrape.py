@@ -37,7 +37,7 @@ def fill(deployments: int, replicas: int) -> OwnMetrics:
             "phase": "Ready",
             "revision": "0123456789",
             "readyReplicas": replicas,
-            "plan": {"observed": {"ratio": 0.99, "weightRatio": 1.0}},
+            "plan": {"observed": {"ratio": 0.99, "weightRatio": 1.0, "memoryRatio": 1.01}},
             "replicas": [
                 {"gang": gang, "phase": "Ready", "since": "2026-01-01T00:00:00Z", "pods": [f"{key.name}-0123456789-g{gang}-0"]}
                 for gang in range(replicas)

@@ -130,7 +130,7 @@ def gauges(
     observed = (status.get("plan") or {}).get("observed") or {}
     samples += [
         one(own.PLAN_RATIO, float(observed[name]), quantity)
-        for name, quantity in (("ratio", "kv_cache"), ("weightRatio", "weights"))
+        for name, quantity in (("ratio", "kv_cache"), ("weightRatio", "weights"), ("memoryRatio", "memory"))
         if name in observed
     ]
     for replica in status.get("replicas") or []:

@@ -95,7 +95,7 @@ PLAN_RATIO = _owned(
     "llama_operator_plan_ratio",
     "gauge",
     "ratio",
-    "what the engine reports divided by what was planned: kv_cache (tokens) and weights (bytes on the fullest GPU)",
+    "what the engine reports divided by what was planned: kv_cache (tokens), weights and memory (bytes on the fullest GPU)",
     "quantity",
     optional="only where a plan was made and an engine has answered",
 )
