@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
+RULES_MAP = "llama-rules"
 RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 
 
@@ -76,7 +77,7 @@ def ensure(cluster: Cluster) -> None:
 
 def put_rules(api: Api, text: str) -> None:
     """The rules that Prometheus reads when it starts; a running one keeps those that it has."""
-    metadata = {"name": "llama-rules", "namespace": "monitoring"}
+    metadata = {"name": RULES_MAP, "namespace": "monitoring"}
     api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"llama-operator.yaml": text}})
 
 
@@ -88,5 +89,7 @@ def _available(cluster: Cluster, name: str) -> bool:
             return False
         raise
     status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
-    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name
+    # One that an earlier version of these manifests started reads no rules.
+    reads_rules = any((volume.get("configMap") or {}).get("name") == RULES_MAP for volume in found["spec"]["template"]["spec"]["volumes"])
+    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name and reads_rules
     return current and int(status.get("availableReplicas", 0)) >= 1
