@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import archive
-from .api import ApiError
+from .api import Api, ApiError
 from .errors import LocalClusterError
 from .waiting import wait_for
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
+RULES_MAP = "llama-rules"
+RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 
 
 def libraries(ldd_output: str) -> list[Path]:
@@ -66,9 +68,17 @@ def ensure(cluster: Cluster) -> None:
         return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
+        cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
+        put_rules(cluster.api, RULES.read_text())
         cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
         hint = "See: localcluster kubectl -- -n monitoring describe pods"
         wait_for("Prometheus is available", lambda: _available(cluster, name), seconds=90, every=0.3, hint=hint)
+
+
+def put_rules(api: Api, text: str) -> None:
+    """The rules that Prometheus reads when it starts; a running one keeps those that it has."""
+    metadata = {"name": RULES_MAP, "namespace": "monitoring"}
+    api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"llama-operator.yaml": text}})
 
 
 def _available(cluster: Cluster, name: str) -> bool:
@@ -79,5 +89,7 @@ def _available(cluster: Cluster, name: str) -> bool:
             return False
         raise
     status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
-    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name
+    # One that an earlier version of these manifests started reads no rules.
+    reads_rules = any((volume.get("configMap") or {}).get("name") == RULES_MAP for volume in found["spec"]["template"]["spec"]["volumes"])
+    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name and reads_rules
     return current and int(status.get("availableReplicas", 0)) >= 1

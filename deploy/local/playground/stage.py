@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llama_operator.telemetry import generate
+from llama_operator.telemetry.rules.rule import Pace
 from localcluster import models, pod_template, prometheus, serving_env
 from localcluster.cluster import Cluster
 from localcluster.errors import ForeignCluster
@@ -102,6 +104,21 @@ class Stage:
             seconds=90,
             every=0.5,
         )
+
+    def rehearse(self, shrink: float) -> None:
+        """Let Prometheus start anew with the rules, every time in them divided by `shrink`; what it had stored is gone."""
+        prometheus.put_rules(self.api, generate.text(Pace(shrink=shrink)))
+        self.set_prometheus(0)
+        self.set_prometheus(1)
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The labels and annotations of every alert that fires."""
+        answer = self.api.get("/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/alerts")
+        return [
+            {**alert["labels"], **alert["annotations"], "value": alert["value"]}
+            for alert in answer["data"]["alerts"]
+            if alert["state"] == "firing"
+        ]
 
     def engine(self) -> None:
         """The Python environment and the models that the serving pods mount."""

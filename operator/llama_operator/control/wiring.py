@@ -20,6 +20,7 @@ import httpx
 import structlog
 
 from llama_operator.adapters.agents import HttpAgents
+from llama_operator.adapters.canary import HttpCanary
 from llama_operator.adapters.clock import SystemClock
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.http_server import HttpServer
@@ -32,6 +33,7 @@ from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.adapters.prometheus import Prometheus
 from llama_operator.adapters.ray_serve import RayServe
 from llama_operator.adapters.tokens import load_tokens
+from llama_operator.control.canary import canary_forever
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.handlers import observe, watch
@@ -47,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 AGENT_TIMEOUT = httpx.Timeout(3.0, connect=1.5)
 HUB_TIMEOUT = httpx.Timeout(5.0, connect=3.0)
+CANARY_TIMEOUT = httpx.Timeout(60.0, connect=2.0)
 SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 
 
@@ -56,18 +59,19 @@ async def run(settings: Settings) -> None:
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
     started = {"standby": False, "leading": False}
 
+    own.leading.set_function(lambda: 1.0 if lease.held else 0.0)
+
     def ready() -> Mapping[str, Any] | None:
-        own.leading.set(1.0 if lease.held else 0.0)
         return None if started["standby"] else {"status": "starting"}
 
     def healthy() -> Mapping[str, Any] | None:
         """A process that led and does not any more has a few seconds to end; the kubelet ends one that hangs."""
         return {"status": "the Lease is lost and the process has not ended"} if started["leading"] and not lease.held else None
 
-    server = HttpServer(healthy=healthy, ready=ready, registry=own.registry)
+    server = HttpServer(healthy=healthy, ready=ready, expose=own.exposition)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)
-    unguarded = Kube(api)
+    unguarded = Kube(api, on_error=own.refused)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -76,7 +80,7 @@ async def run(settings: Settings) -> None:
         if not await _first(stop, lease.acquire(unguarded)):
             return
         started["leading"] = True
-        await _lead(settings, own, lease, Kube(api, lease.guard, lambda verb, kind: own.writes.labels(verb, kind).inc()), unguarded, stop)
+        await _lead(settings, own, lease, Kube(api, lease.guard, own.wrote, own.refused), unguarded, stop)
     finally:
         await lease.release(unguarded)
         await unguarded.close()
@@ -85,11 +89,14 @@ async def run(settings: Settings) -> None:
 
 async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event) -> None:
     store, queue = Store(), WorkQueue[names.Key]()
+    own.queue_depth.set_function(lambda: float(len(queue)))
+    own.queue_oldest.set_function(queue.oldest_seconds)
     async with (
         httpx.AsyncClient(timeout=AGENT_TIMEOUT, trust_env=False) as agent_client,
         httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,
         httpx.AsyncClient(timeout=settings.prometheus_timeout_seconds) as prometheus_client,
         httpx.AsyncClient(timeout=HUB_TIMEOUT) as hub_client,
+        httpx.AsyncClient(timeout=CANARY_TIMEOUT, trust_env=False) as canary_client,
     ):
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
@@ -115,6 +122,9 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             asyncio.create_task(resync_forever(kube, store, queue, settings), name="resync"),
             *(asyncio.create_task(run_worker(reconciler, queue), name=f"worker-{index}") for index in range(settings.workers)),
         ]
+        if settings.canary_interval_seconds:
+            watcher = canary_forever(HttpCanary(canary_client), store, own, settings.canary_interval_seconds)
+            parts.append(asyncio.create_task(watcher, name="canary"))
         parts.append(asyncio.create_task(watch(partial(observe, store, queue), settings), name="watch"))
         await run_until_one_ends(parts, stop)
 

@@ -56,6 +56,7 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
         "log": {"level": "debug", "format": "console"},
         "ports": {"health": 9001, "metrics": 9002},
         "hub": {"endpoint": "http://mirror"},
+        "canary": {"intervalSeconds": 30},
     }
     settings = _settings(monkeypatch, _environment(helm, values))
     assert settings.model_dump(exclude={*OUTSIDE}) == {
@@ -81,6 +82,7 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
         "metrics_port": 9002,
         "workers": 3,
         "hub_endpoint": "http://mirror",
+        "canary_interval_seconds": 30.0,
         "max_load_attempts": 2,
         "retry_base_seconds": 1.0,
         "retry_max_seconds": 1000000.0,
