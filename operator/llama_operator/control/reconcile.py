@@ -11,6 +11,7 @@ import structlog
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.api.conditions import ConditionType, find
+from llama_operator.api.price import hour_price
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
@@ -18,6 +19,7 @@ from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
 from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.settings import Settings
+from llama_operator.lifecycle.held import accelerators_held
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.plan_view import deviation
@@ -79,6 +81,7 @@ class Reconciler:
         await self._warn(owner, previous, status, now)
         self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
         self.own.ready.labels(key.namespace, key.name).set(status["readyReplicas"])
+        self.own.tell_cost(key.namespace, key.name, accelerators_held(world), hour_price(raw, self.settings.gpu_hour_prices))
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling, wish, admission)
