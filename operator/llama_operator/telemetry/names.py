@@ -62,3 +62,24 @@ TRAFFIC_FAMILIES = (VLLM_FINISHED, VLLM_PROMPT_TOKENS, VLLM_OUTPUT_TOKENS)
 def rise_query(family: str, namespace: str, deployment: str, step_seconds: int) -> str:
     """What a counter of one deployment rose by within a step, over all pods. Vanished pods count; a step without samples has no value."""
     return f'sum(increase({family}{{{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}"}}[{step_seconds}s]))'
+
+
+TARGET_LABELS = (LABEL_NAMESPACE, LABEL_POD, LABEL_DEPLOYMENT, LABEL_REVISION, "llama_operator_dev_component")
+"""What the scrape adds to every series of a serving pod."""
+
+VLLM_TTFT = "ray_vllm_time_to_first_token_seconds"
+VLLM_ITL = "ray_vllm_inter_token_latency_seconds"
+VLLM_E2E = "ray_vllm_e2e_request_latency_seconds"
+VLLM_QUEUE_TIME = "ray_vllm_request_queue_time_seconds"
+VLLM_PREFILL_TIME = "ray_vllm_request_prefill_time_seconds"
+VLLM_DECODE_TIME = "ray_vllm_request_decode_time_seconds"
+VLLM_PROMPT_LENGTH = "ray_vllm_request_prompt_tokens"
+VLLM_OUTPUT_LENGTH = "ray_vllm_request_generation_tokens"
+VLLM_PREEMPTIONS = "ray_vllm_num_preemptions_total"
+VLLM_PREFIX_QUERIES = "ray_vllm_prefix_cache_queries_total"
+VLLM_PREFIX_HITS = "ray_vllm_prefix_cache_hits_total"
+
+HTTP_REQUESTS = "ray_serve_num_http_requests_total"
+HTTP_ONGOING = "ray_serve_num_ongoing_http_requests"
+SERVE_REPLICA_HEALTHY = "ray_serve_deployment_replica_healthy"
+SERVE_REPLICA_STARTS = "ray_serve_deployment_replica_starts_total"
