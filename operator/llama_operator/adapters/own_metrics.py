@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from llama_operator.telemetry.cost import ApiPrice
+from llama_operator.adapters.cost_metrics import CostMetrics
 
 
 class OwnMetrics:
@@ -15,6 +13,7 @@ class OwnMetrics:
     def __init__(self) -> None:
         """Registers everything."""
         self.registry = CollectorRegistry()
+        self.cost = CostMetrics(self.registry)
         prefix = "llama_operator"
         self.passes = Counter(f"{prefix}_reconcile_passes", "Passes over a LlamaDeployment.", ["outcome"], registry=self.registry)
         self.duration = Histogram(
@@ -30,41 +29,11 @@ class OwnMetrics:
         owner = ["namespace", "name"]
         self.desired = Gauge(f"{prefix}_desired_replicas", "Replicas wanted.", owner, registry=self.registry)
         self.ready = Gauge(f"{prefix}_ready_replicas", "Replicas that serve.", owner, registry=self.registry)
-        self.accelerators = Gauge(
-            f"{prefix}_accelerators_held", "Accelerators that its replicas hold, ready or not; 1 for each pod on a CPU.", owner, registry=self.registry
-        )
-        self.hour_price = Gauge(
-            f"{prefix}_accelerator_hour_price_dollars", "Price of one accelerator for an hour; absent where none is known.", owner, registry=self.registry
-        )
-        self.api_price = Gauge(
-            f"{prefix}_api_million_tokens_price_dollars",
-            "What a hosted API takes for a million tokens: kind prompt or generated, bound least or most.",
-            ["api", "as_of", "kind", "bound"],
-            registry=self.registry,
-        )
-
-    def tell_api_prices(self, prices: Iterable[ApiPrice]) -> None:
-        """The table to compare with, once: it is the installation's."""
-        for price in prices:
-            for kind, (least, most) in (("prompt", price.prompt), ("generated", price.generated)):
-                for bound, dollars in (("least", least), ("most", most)):
-                    self.api_price.labels(price.name, price.as_of, kind, bound).set(dollars)
-
-    def tell_cost(self, namespace: str, name: str, held: int | None, hour_price: float | None) -> None:
-        """What a LlamaDeployment holds, and what that costs; what is not known any more has no series."""
-        for gauge, value in ((self.accelerators, held), (self.hour_price, hour_price)):
-            if value is None:
-                _drop(gauge, namespace, name)
-            else:
-                gauge.labels(namespace, name).set(value)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the series of a LlamaDeployment that is gone."""
-        for gauge in (self.desired, self.ready, self.accelerators, self.hour_price):
-            _drop(gauge, namespace, name)
-
-
-def _drop(gauge: Gauge, namespace: str, name: str) -> None:
-    # prometheus_client raises KeyError for series that never were; a LlamaDeployment that was refused has none.
-    if (namespace, name) in gauge._metrics:  # noqa: SLF001 - there is no public way to ask
-        gauge.remove(namespace, name)
+        self.cost.forget(namespace, name)
+        for gauge in (self.desired, self.ready):
+            # prometheus_client raises KeyError for series that never were; a LlamaDeployment that was refused has none.
+            if (namespace, name) in gauge._metrics:  # noqa: SLF001 - there is no public way to ask
+                gauge.remove(namespace, name)

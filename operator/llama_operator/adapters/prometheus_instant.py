@@ -1,7 +1,7 @@
 """Prometheus' instant queries for `kubectl llama`, over HTTP or through the API server. Whatever goes wrong is a `Missing` with its reason.
 
     over HTTP                 --prometheus http://…: as kubectl port-forward or an ingress offers it
-    through the API server    kubectl get --raw /api/v1/namespaces/N/services/http:S:P/proxy/…: with the rights and the login of the user's own
+    through the API server    kubectl get --raw /api/v1/namespaces/N/services/http:S:P/proxy/…: with the login and the rights of the user's
                               kubeconfig, from anywhere that kubectl works. https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
 
 Both stop reading after MAX_BYTES and waiting after ANSWER_SECONDS.

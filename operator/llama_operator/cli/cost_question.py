@@ -140,7 +140,7 @@ async def _ask(prometheus: PrometheusInstant, question: Question, now: float) ->
     queries = ask.bill_queries(question.namespace, question.name, question.window)
     gate = asyncio.Semaphore(ASKED_AT_ONCE)
 
-    async def one(query: str) -> float | None | Missing:
+    async def one(query: str) -> float | Missing | None:
         async with gate:
             return await prometheus.one(query, now)
 

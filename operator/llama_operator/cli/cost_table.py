@@ -48,7 +48,14 @@ def _of(tokens: float | None, done: str, share: float | None) -> str:
 
 def _apis(answer: Answer) -> Table:
     measured = answer.bill.measured
-    table = _table(("the same tokens at", False), ("prices of", False), ("prompt, 1M", True), ("generated, 1M", True), ("cost", True), ("times ours", True))
+    table = _table(
+        ("the same tokens at", False),
+        ("prices of", False),
+        ("prompt, 1M", True),
+        ("generated, 1M", True),
+        ("cost", True),
+        ("times ours", True),
+    )
     for api in answer.bill.apis:
         times = DASH if not measured.cost else _range(api.least / measured.cost, api.most / measured.cost)
         price = api.price
@@ -77,7 +84,9 @@ def _length(seconds: float) -> str:
 
 
 def _table(*columns: tuple[str, bool]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(title for title, _ in columns))
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(title for title, _ in columns)
+    )
     for title, right in columns:
         table.add_column(title, justify="right" if right else "left", no_wrap=right)
     return table

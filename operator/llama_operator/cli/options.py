@@ -52,7 +52,8 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog=PROGRAM,
-        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known; and what it did cost.",
+        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known; "
+        "and with a cluster, what it cost.",
         epilog=f"exit status: {FITS} it fits, or all is well; {PROBLEMS} what was given is wrong; {DOES_NOT_FIT} it does not fit",
         allow_abbrev=False,
     )
@@ -161,7 +162,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 def _cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
     _options(
-        parser,
+        parser.add_argument_group("what is asked"),
         ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
         ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),
         ("--gpu-hour-price", "PRICE", "dollars for one accelerator and hour (what the installation says)"),

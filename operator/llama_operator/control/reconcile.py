@@ -81,7 +81,7 @@ class Reconciler:
         await self._warn(owner, previous, status, now)
         self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
         self.own.ready.labels(key.namespace, key.name).set(status["readyReplicas"])
-        self.own.tell_cost(key.namespace, key.name, accelerators_held(world), hour_price(raw, self.settings.gpu_hour_prices))
+        self.own.cost.tell(key.namespace, key.name, accelerators_held(world), hour_price(raw, self.settings.gpu_hour_prices))
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling, wish, admission)

@@ -111,9 +111,7 @@ def at_apis(measured: Measured, prices: Sequence[ApiPrice]) -> list[AtApi]:
     prompt, generated = measured.prompt_tokens, measured.generated_tokens
     if prompt is None or generated is None:
         return []
-    least, most = (
-        [(prompt * price.prompt[bound] + generated * price.generated[bound]) / MILLION for price in prices] for bound in (0, 1)
-    )
+    least, most = ([(prompt * price.prompt[bound] + generated * price.generated[bound]) / MILLION for price in prices] for bound in (0, 1))
     return [AtApi(price=price, least=low, most=high) for price, low, high in zip(prices, least, most, strict=True)]
 
 
