@@ -15,6 +15,25 @@ if TYPE_CHECKING:
     from llama_serving.server import Gauge
 
 IN_FLIGHT = "llama_requests_in_flight"
+
+# The bounds of vLLM 0.29.0 (vllm/v1/metrics/loggers.py): a rule counts by them.
+FIRST_TOKEN_BUCKETS = [
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    *(20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
+]
+INTER_TOKEN_BUCKETS = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0]
+LATENCY_BUCKETS = [
+    *(0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0),
+    *(120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0),
+]
+HISTOGRAMS: dict[str, tuple[str, str, list[float]]] = {
+    "first_token": ("vllm_time_to_first_token_seconds", "From a request's arrival to its first token.", FIRST_TOKEN_BUCKETS),
+    "inter_token": ("vllm_inter_token_latency_seconds", "Between two tokens of a stream.", INTER_TOKEN_BUCKETS),
+    "queue": ("vllm_request_queue_time_seconds", "Wait for a slot.", LATENCY_BUCKETS),
+    "prefill": ("vllm_request_prefill_time_seconds", "Time in prefill.", LATENCY_BUCKETS),
+    "decode": ("vllm_request_decode_time_seconds", "Time in decode.", LATENCY_BUCKETS),
+    "whole": ("vllm_e2e_request_latency_seconds", "From a request's arrival to its last token.", LATENCY_BUCKETS),
+}
 # vLLM logs its statistics with every step; twice a second is as fine as any scrape.
 EXPORT_SECONDS = 0.5
 
@@ -47,6 +66,10 @@ class SimulatedMetrics:
         self._generated = metrics.Counter("vllm_generation_tokens", description="Tokens generated.", tag_keys=keys)
         self._prompted = metrics.Counter("vllm_prompt_tokens", description="Prompt tokens processed.", tag_keys=keys)
         self._finished = metrics.Counter("vllm_request_success", description="Requests finished.", tag_keys=(*keys, "finished_reason"))
+        self._histograms = {
+            kind: metrics.Histogram(name, description=text, boundaries=bounds, tag_keys=keys)
+            for kind, (name, text, bounds) in HISTOGRAMS.items()
+        }
         self._told = {"generation": 0, "prompt": 0}
         self._told_finished: dict[str, int] = {}
 
@@ -69,6 +92,8 @@ class SimulatedMetrics:
             if step := count - self._told_finished.get(reason, 0):
                 self._finished.inc(step, {**self._tags, "finished_reason": reason})
                 self._told_finished[reason] = count
+        for kind, seconds in self._engine.timings.drain():
+            self._histograms[kind].observe(seconds, self._tags)
 
     def _advance(self, counter: Any, key: str, value: int) -> None:
         if step := value - self._told[key]:

@@ -121,7 +121,8 @@ def _lines(figure: Figure, card: Axes, box: Any, panel: Panel, found: Sequence[t
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
         handles[:MOST_LEGENDS], [_cut(label, 44) for label in labels[:MOST_LEGENDS]], loc="upper left", bbox_to_anchor=(-0.06, -0.1),
-        ncols=3 if width < 0.4 else 5, fontsize=6, frameon=False, handlelength=1.2, columnspacing=1.0, labelcolor="#9fa7b3", borderaxespad=0,
+        ncols=3 if width < 0.4 else 5, fontsize=6, frameon=False, handlelength=1.2, columnspacing=1.0, labelcolor="#9fa7b3",
+        borderaxespad=0,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 Check = Callable[[], Mapping[str, Any] | None]
 """None when all is well, else what is not."""
@@ -15,9 +15,9 @@ Check = Callable[[], Mapping[str, Any] | None]
 class HttpServer:
     """Serves two checks and the metrics."""
 
-    def __init__(self, healthy: Check, ready: Check, registry: CollectorRegistry) -> None:
-        """The checks must be quick: they run in the event loop."""
-        self._healthy, self._ready, self._registry = healthy, ready, registry
+    def __init__(self, healthy: Check, ready: Check, expose: Callable[[], bytes]) -> None:
+        """The checks and `expose`, which gives the metrics in the text format, must be quick: they run in the event loop."""
+        self._healthy, self._ready, self._expose = healthy, ready, expose
         self._runners: list[web.AppRunner] = []
 
     async def start(self, health_port: int, metrics_port: int) -> None:
@@ -46,4 +46,4 @@ class HttpServer:
         return handler
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=self._expose(), headers={"Content-Type": CONTENT_TYPE_LATEST})

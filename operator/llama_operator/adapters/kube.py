@@ -35,10 +35,15 @@ class Kube:
     """Implements Reader and Writer."""
 
     def __init__(
-        self, api: client.ApiClient, guard: Callable[[], None] = lambda: None, on_write: Callable[[str, str], None] | None = None
+        self,
+        api: client.ApiClient,
+        guard: Callable[[], None] = lambda: None,
+        on_write: Callable[[str, str], None] | None = None,
+        on_error: Callable[[str, int], None] | None = None,
     ) -> None:
-        """`guard` raises NotLeader when this process must not write; `on_write(verb, kind)` counts."""
+        """`guard` raises NotLeader when this process must not write; `on_write(verb, kind)` and `on_error(method, status)` count."""
         self._api = api
+        self._on_error = on_error or (lambda _method, _status: None)
         self._guard = guard
         self._on_write = on_write or (lambda _verb, _kind: None)
 
@@ -160,7 +165,11 @@ class Kube:
             answer = await self._api.call_api(method, url, headers, body, _request_timeout=aiohttp.ClientTimeout(total=seconds))
             text = await answer.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            self._on_error(method, 0)
             raise ApiError(0, "NoAnswer", f"{method} {path}: {error or type(error).__name__}") from error
+        # That something is not there, or is there already, or has changed, is an answer and no error.
+        if answer.status >= 400 and answer.status not in (NOT_FOUND, CONFLICT):
+            self._on_error(method, answer.status)
         return _parse(answer.status, text, f"{method} {path}")
 
 

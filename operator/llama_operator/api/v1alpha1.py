@@ -192,6 +192,25 @@ class AutoscalingSpec(_Spec):
     """The need for fewer replicas must have lasted this many seconds before any is taken away. Default: 300."""
 
 
+class Objectives(_Spec):
+    """What the endpoint should keep to, over 30 days. Alerts tell when the share that may miss it is used up too fast; nothing is scaled by
+    it.
+    """
+
+    time_to_first_token_seconds: float | None = Field(default=None, ge=0.001, le=2560)
+    """Seconds within which an engine should give the first token. Counted by the engine's histogram, whose next bound above it counts.
+    Default: spec.autoscaling.objective.timeToFirstTokenSeconds, else none."""
+
+    inter_token_seconds: float | None = Field(default=None, ge=0.01, le=80)
+    """Seconds that should at most lie between two tokens of a stream. Counted as above. Default: none."""
+
+    latency_percent: float = Field(default=95, ge=50, le=99.99)
+    """Share of requests, and of tokens, in percent that the two must hold for. Default: 95."""
+
+    success_percent: float = Field(default=99, ge=50, le=99.99)
+    """Share of requests in percent that must not end with a 5xx status. Default: 99."""
+
+
 class RolloutSpec(_Spec):
     """How a changed spec replaces what runs."""
 
@@ -254,6 +273,10 @@ class LlamaDeploymentSpec(_Spec):
 
     autoscaling: AutoscalingSpec | None = None
     """How the number of replicas follows the load. Default: absent, replicas says how many."""
+
+    objectives: Objectives | None = None
+    """What the endpoint should keep to. Alerts watch it; changing it restarts nothing. Default: absent, which is 99 % of requests without
+    a 5xx status, and no latency but that of the autoscaling objective."""
 
     rollout: RolloutSpec = Field(default_factory=RolloutSpec)
     """How a changed spec replaces what runs."""

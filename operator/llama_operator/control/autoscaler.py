@@ -46,6 +46,8 @@ async def look(
         metrics_message=signals.message if isinstance(signals, Missing) else "all signals are there and fresh",
         signals=_signals(signals),
         memory=decision.memory,
+        votes={vote.signal: vote.replicas for vote in decision.votes if vote.replicas is not None},
+        expected=decision.expected,
     )
 
 

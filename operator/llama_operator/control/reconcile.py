@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import structlog
 
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
-from llama_operator.api.conditions import ConditionType, find
+from llama_operator.api.conditions import ConditionType, Reason, find
 from llama_operator.api.price import hour_price
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate, warnings
@@ -19,7 +20,7 @@ from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
 from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.settings import Settings
-from llama_operator.lifecycle.held import accelerators_held
+from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.plan_view import deviation
@@ -60,7 +61,7 @@ class Reconciler:
         """One pass. Returns seconds until the next look, None when the LlamaDeployment is gone. Raises ApiError, NotLeader, StepsFailed."""
         raw = self.senses.store.deployment(key)
         if raw is None:
-            self.own.forget(key.namespace, key.name)
+            self.own.forget(key)
             return None
         previous = raw.get("status") or {}
         spec, admission = await self._admit(raw, previous)
@@ -79,9 +80,7 @@ class Reconciler:
         outcome = await execute(self.hands, world, owner, context, decided.actions)
         await self._tell(owner, previous, status, outcome, now)
         await self._warn(owner, previous, status, now)
-        self.own.desired.labels(key.namespace, key.name).set(scaling.desired)
-        self.own.ready.labels(key.namespace, key.name).set(status["readyReplicas"])
-        self.own.cost.tell(key.namespace, key.name, accelerators_held(world), hour_price(raw, self.settings.gpu_hour_prices))
+        self._measure(world, decided, spec, status, scaling, raw)
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling, wish, admission)
@@ -103,7 +102,24 @@ class Reconciler:
         view = await autoscaler.look(self.metrics, spec, world, previous, self.settings.metrics_stale_seconds, now)
         if view.enabled:
             self.own.decisions.labels(view.reason).inc()
+            if view.metrics_reason != Reason.FRESH:
+                self.own.holds.labels(view.metrics_reason).inc()
         return view
+
+    def _measure(
+        self,
+        world: World,
+        decided: Plan,
+        spec: LlamaDeploymentSpec | None,
+        status: Mapping[str, Any],
+        scaling: ScalingView,
+        raw: Mapping[str, Any],
+    ) -> None:
+        key = world.key
+        self.own.happened(key, measures.happened(self.own.leaders(key), world, decided))
+        served_name = spec.model.served_name or key.name if spec else ""
+        cost = held.cost_gauges(world, hour_price(raw, self.settings.gpu_hour_prices))
+        self.own.show(key, [*measures.gauges(key, spec, served_name, status, scaling), *cost])
 
     def _wish(self, world: World, context: RenderContext | None, scaling: ScalingView, previous: Mapping[str, Any]) -> Wish | None:
         if context is not None:
@@ -182,18 +198,17 @@ async def run_worker(reconciler: Reconciler, queue: Any) -> None:
     """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
     while True:
         key = await queue.get()
+        begun, outcome = time.perf_counter(), "ok"
         try:
-            with reconciler.own.duration.time():
-                pause = await reconciler.reconcile(key)
+            pause = await reconciler.reconcile(key)
         except (ApiError, StepsFailed) as error:
-            reconciler.own.passes.labels("error").inc()
+            outcome = "error"
             wait = queue.retry(key)
             log.warning("pass failed", deployment=str(key), error=str(error), again_in=round(wait, 1))
         else:
-            reconciler.own.passes.labels("ok").inc()
             queue.forget(key)
             if pause is not None:
                 queue.add_after(key, pause)
         finally:
             queue.done(key)
-            reconciler.own.queue_depth.set(len(queue))
+            reconciler.own.passed(outcome, time.perf_counter() - begun)

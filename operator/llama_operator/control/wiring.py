@@ -53,22 +53,23 @@ SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 async def run(settings: Settings) -> None:
     """Run the operator until it is told to stop. Raises what ended it otherwise."""
     own = OwnMetrics()
-    own.cost.tell_api_prices(settings.api_prices)
+    own.tell_api_prices(settings.api_prices)
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
     started = {"standby": False, "leading": False}
 
+    own.leading.set_function(lambda: 1.0 if lease.held else 0.0)
+
     def ready() -> Mapping[str, Any] | None:
-        own.leading.set(1.0 if lease.held else 0.0)
         return None if started["standby"] else {"status": "starting"}
 
     def healthy() -> Mapping[str, Any] | None:
         """A process that led and does not any more has a few seconds to end; the kubelet ends one that hangs."""
         return {"status": "the Lease is lost and the process has not ended"} if started["leading"] and not lease.held else None
 
-    server = HttpServer(healthy=healthy, ready=ready, registry=own.registry)
+    server = HttpServer(healthy=healthy, ready=ready, expose=own.exposition)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)
-    unguarded = Kube(api)
+    unguarded = Kube(api, on_error=own.refused)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,7 +78,7 @@ async def run(settings: Settings) -> None:
         if not await _first(stop, lease.acquire(unguarded)):
             return
         started["leading"] = True
-        await _lead(settings, own, lease, Kube(api, lease.guard, lambda verb, kind: own.writes.labels(verb, kind).inc()), unguarded, stop)
+        await _lead(settings, own, lease, Kube(api, lease.guard, own.wrote, own.refused), unguarded, stop)
     finally:
         await lease.release(unguarded)
         await unguarded.close()
@@ -86,6 +87,8 @@ async def run(settings: Settings) -> None:
 
 async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event) -> None:
     store, queue = Store(), WorkQueue[names.Key]()
+    own.queue_depth.set_function(lambda: float(len(queue)))
+    own.queue_oldest.set_function(queue.oldest_seconds)
     async with (
         httpx.AsyncClient(timeout=AGENT_TIMEOUT, trust_env=False) as agent_client,
         httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,

@@ -30,10 +30,15 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._since: dict[K, float] = {}
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._dirty)
+
+    def oldest_seconds(self) -> float:
+        """How long the key that waits longest has waited; 0 where none does."""
+        return asyncio.get_running_loop().time() - min(self._since.values()) if self._since else 0.0
 
     def add(self, key: K) -> None:
         """Have the key worked on, soon."""
@@ -43,6 +48,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             return
         self._dirty.add(key)
+        self._since[key] = asyncio.get_running_loop().time()
         if key not in self._working:
             self._ready.append(key)
             self._wake.set()
@@ -82,6 +88,7 @@ class WorkQueue(Generic[K]):
             await self._wake.wait()
         key = self._ready.popleft()
         self._dirty.discard(key)
+        self._since.pop(key, None)
         self._working.add(key)
         return key
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from llama_operator.lifecycle.observed import World
 from llama_operator.rendering import names
+from llama_operator.telemetry import cost_metrics as cost
+from llama_operator.telemetry.exposition import Sample
 
 
 def accelerators_held(world: World) -> int | None:
@@ -20,3 +22,10 @@ def accelerators_held(world: World) -> int | None:
             return None
         held += max(pinned.gpus_per_pod, 1)
     return held
+
+
+def cost_gauges(world: World, hour_price: float | None) -> list[Sample]:
+    """What Prometheus is told of its cost; what is not known has no series."""
+    owner = (world.key.namespace, world.key.name)
+    known = ((cost.ACCELERATORS_HELD, accelerators_held(world)), (cost.HOUR_PRICE, hour_price))
+    return [Sample(metric=metric, labels=owner, value=float(value)) for metric, value in known if value is not None]

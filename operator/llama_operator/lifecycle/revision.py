@@ -20,7 +20,7 @@ from llama_serving.config import ServingConfig
 REVISION_DIGITS = 10
 """40 bits: two of a deployment's revisions meet by chance once in some 10^12 edits."""
 
-FIELDS_WITHOUT_PODS = ("replicas", "autoscaling", "rollout", "model.licenseAccepted", "model.licenseNotes", "hardware.custom")
+FIELDS_WITHOUT_PODS = ("replicas", "autoscaling", "objectives", "rollout", "model.licenseAccepted", "model.licenseNotes", "hardware.custom")
 """Fields of the spec that change no pod."""
 
 DRAIN_SECONDS = 300

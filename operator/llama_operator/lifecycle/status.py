@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from llama_operator.api.conditions import Condition, merge
@@ -29,6 +29,10 @@ class ScalingView:
     metrics_message: str = ""
     signals: Sequence[Mapping[str, Any]] = ()
     memory: Mapping[str, Any] | None = None
+    votes: Mapping[str, float] = field(default_factory=dict)
+    """Replicas that each signal asks for; signals that could not be seen are left out."""
+    expected: float | None = None
+    """Replicas that the forecast expects to be needed within one load time."""
 
 
 def build_status(

@@ -96,6 +96,8 @@ class Decision:
     reason: str
     message: str
     votes: Sequence[Vote] = ()
+    expected: float | None = None
+    """Replicas that should be needed within one load time, before rounding and bounds."""
     memory: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -175,6 +177,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
         reason=_reason(look, target),
         message="; ".join([_describe(look), *_notes(look, target)]),
         votes=seen.votes,
+        expected=expected,
         memory=kept,
     )
 

@@ -1,7 +1,7 @@
 """Every metric that a query, a rule, a dashboard or the autoscaler may name: one table, by name.
 
-A name that is not in it is an error where it is used (`look_up`); a name that an engine no longer exports is found by the contract test in
-`tests/contract/serving/test_metrics.py`, which says what it was most likely renamed to.
+A name that is not in it is an error where it is used (`look_up`); a name that an engine no longer exports is found by the contract tests
+in `tests/contract/serving`, which say what it was most likely renamed to.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ API_ERRORS = _metric(
     "llama_operator_api_errors_total",
     "counter",
     "requests",
-    "requests that the API server refused or did not answer; code 0: no answer",
+    "requests that the API server refused (404 and 409 are answers, and not counted) or did not answer (code 0)",
     "method",
     "code",
 )

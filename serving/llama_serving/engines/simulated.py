@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -116,6 +117,28 @@ class Counters:
     finished: dict[str, int] = field(default_factory=dict)
 
 
+Timing = Literal["first_token", "inter_token", "queue", "prefill", "decode", "whole"]
+
+# Kept between two exports, half a second apart. Of the pauses between tokens a sample is enough, and 64 streams make thousands a second.
+MOST_TIMINGS = 2_000
+MOST_PAUSES = 100
+
+
+@dataclass(kw_only=True)
+class Timings:
+    """What requests took in seconds, since the last export: the newest where there were more than are kept."""
+
+    requests: deque[tuple[Timing, float]] = field(default_factory=lambda: deque(maxlen=MOST_TIMINGS))
+    pauses: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_PAUSES))
+
+    def drain(self) -> list[tuple[Timing, float]]:
+        """All of them, and forget them."""
+        drained = [*self.requests, *(("inter_token", pause) for pause in self.pauses)]
+        self.requests.clear()
+        self.pauses.clear()
+        return drained
+
+
 class SimulatedEngine:
     """The engine itself. One event loop, no threads."""
 
@@ -123,6 +146,7 @@ class SimulatedEngine:
         self.args = args
         self.context_tokens = context_tokens
         self.counters = Counters()
+        self.timings = Timings()
         self._slots = asyncio.Semaphore(args.slots)
         self._ready_at: float | None = None
 
@@ -163,6 +187,7 @@ class SimulatedEngine:
 
     async def generate(self, prompt_tokens: int, max_tokens: int) -> AsyncIterator[str]:
         """Yield `max_tokens` words, one a token, at the engine's pace. Closing the iterator frees the slot at once."""
+        arrived = time.monotonic()
         self.counters.waiting += 1
         try:
             await self._slots.acquire()
@@ -170,17 +195,25 @@ class SimulatedEngine:
             self.counters.waiting -= 1
         self.counters.running += 1
         outcome = "abort"
+        begun = first = last = time.monotonic()
         try:
-            due = time.monotonic() + prompt_tokens / self.args.prefill_tokens_per_second
+            due = begun + prompt_tokens / self.args.prefill_tokens_per_second
             interval = 1.0 / self.args.tokens_per_second
             for index in range(max_tokens):
                 await self._until(due)
+                now = time.monotonic()
                 if index == 0:
+                    first = now
                     self.counters.prompt_tokens += prompt_tokens
+                    self.timings.requests += [("queue", begun - arrived), ("prefill", now - begun), ("first_token", now - arrived)]
+                else:
+                    self.timings.pauses.append(now - last)
+                last = now
                 self.counters.generation_tokens += 1
                 yield f"{WORDS[index % len(WORDS)]} "
                 due += interval
             outcome = "length"
+            self.timings.requests += [("decode", last - first), ("whole", last - arrived)]
         finally:
             self.counters.running -= 1
             self.counters.finished[outcome] = self.counters.finished.get(outcome, 0) + 1

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 from bench.endpoint.barehost import PROXIES, BareHost, Pod, bare_host, call, wait_for
 from tests.contract.serving.conftest import Make, config
+from tests.contract.serving.exposition import assert_catalogued
+
+from llama_operator.telemetry.catalogue import look_up
+from llama_operator.telemetry.engine_metrics import SERVE, SERVER, SIMULATED
 
 pytestmark = [pytest.mark.serving, pytest.mark.timeout(400)]
 MODEL = "llama-3.1-test"
@@ -89,6 +93,11 @@ def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_i
     assert replica.status()["engine"]["inFlight"] == 1
     stream.join(30)
     assert (stream.tokens, stream.done) == (560, True)
+
+
+def test_it_exports_the_families_that_rules_and_dashboards_ask_for(shared: BareHost) -> None:
+    assert ask(shared.pods[1], 20)[0] == 200
+    assert_catalogued([pod.url("metrics", "/metrics") for pod in shared.pods], (*SERVER, *SERVE, *map(look_up, SIMULATED)))
 
 
 def test_at_zero_replicas_requests_are_held_counted_and_answered_later(shared: BareHost) -> None:

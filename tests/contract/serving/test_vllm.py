@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.endpoint.barehost import BareHost, call, wait_for
+from bench.endpoint.barehost import BareHost, bare_host, call, wait_for
 from tests.contract.serving.conftest import Make, config
+from tests.contract.serving.exposition import assert_catalogued
 
 from llama_operator.adapters.model_files.folder import FolderReader
 from llama_operator.planning.facts import ModelFacts, Precision
@@ -18,6 +20,7 @@ from llama_operator.planning.fit.kv import predict_cpu_kv_cache
 from llama_operator.planning.fit.plan import plan_fit
 from llama_operator.planning.fit.wishes import Wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
+from llama_operator.telemetry.engine_metrics import SERVE, SERVER, VLLM_METRICS
 from llama_serving.config import ModelShape
 
 # Ray, vLLM, torch and transformers warn while they are imported: theirs to mend.
@@ -46,10 +49,31 @@ def vllm(model: Path, **changes: Any) -> Any:
     return config(engine="vllm", engine_args={}, source=f"file://{model}", max_model_len=1024, **changes)
 
 
-@pytest.mark.parametrize("tensor", [1, 3])
-def test_the_trained_model_knows_the_capital_of_france(pods: Make, smollm2: Path, tensor: int) -> None:
-    host = pods(vllm(smollm2, tensor_parallel=tensor))
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[BareHost]:
+    """The trained model on one rank: a start takes more than a minute."""
+    with bare_host(vllm(smollm2), tmp_path_factory.mktemp("trained")) as host:
+        host.wait_ready(UP_SECONDS)
+        yield host
+
+
+def test_the_trained_model_knows_the_capital_of_france(trained: BareHost, smollm2: Path) -> None:
+    answers_and_is_as_planned(trained, smollm2, 1)
+
+
+def test_the_engine_exports_what_the_catalogue_names(trained: BareHost) -> None:
+    """Every query, rule and dashboard takes its names from that table: a rename is told here with the old and the new name."""
+    chat(trained, "Say something long.", 24)
+    assert_catalogued([pod.url("metrics", "/metrics") for pod in trained.pods], (*SERVER, *SERVE, *VLLM_METRICS))
+
+
+def test_three_ranks_of_the_trained_model_know_it_too(pods: Make, smollm2: Path) -> None:
+    host = pods(vllm(smollm2, tensor_parallel=3))
     host.wait_ready(UP_SECONDS)
+    answers_and_is_as_planned(host, smollm2, 3)
+
+
+def answers_and_is_as_planned(host: BareHost, smollm2: Path, tensor: int) -> None:
     assert "Paris" in chat(host, "What is the capital of France?")["choices"][0]["message"]["content"]
     said = host.pods[1].status()
     shape = ModelShape.from_config(json.loads((smollm2 / "config.json").read_text()))
