@@ -49,12 +49,8 @@ PER_PROMPT_MILLION = _recorded(
 PER_GENERATED_MILLION = _recorded(
     "llama:generated_million_tokens_cost_dollars:1h", "dollars", "cost of a million generated tokens, idle time included, one hour"
 )
-AT_API_PER_HOUR = _recorded(
-    "llama:api_cost_per_hour_dollars", "dollars per hour", "what an API would take for the tokens of an hour", "api", "as_of", "bound"
-)
-
 PER_DEPLOYMENT = (ACCELERATORS_HELD, HOUR_PRICE)
 COST = (
     *(*PER_DEPLOYMENT, API_PRICE, HELD, IDLE, PER_HOUR, IDLE_PER_HOUR, PREFILL_SHARE),
-    *(PER_PROMPT_MILLION, PER_GENERATED_MILLION, AT_API_PER_HOUR),
+    *(PER_PROMPT_MILLION, PER_GENERATED_MILLION),
 )

@@ -5,9 +5,17 @@ from __future__ import annotations
 from llama_operator.telemetry import cost_metrics as cost
 from llama_operator.telemetry import recorded
 from llama_operator.telemetry.dashboards.panel import Board, Panel, Row, of_one, query
+from llama_operator.telemetry.metric import Metric
 
 HOURS = "$__range_s / 3600"
 """Of the time that the dashboard shows. https://grafana.com/docs/grafana/latest/datasources/prometheus/template-variables/"""
+
+
+def _at_api(kind: str, rate: Metric) -> str:
+    """Dollars of an hour. The table of prices is the installation's: its series belong to no deployment."""
+    price = f'max by (api, as_of, bound) ({cost.API_PRICE.name}{{kind="{kind}"}})'
+    return f"{price} * scalar({of_one(rate)}) * 3600 / 1000000"
+
 
 BILL = Row(
     title="Bill",
@@ -104,13 +112,16 @@ TOKENS = Row(
         ),
         Panel(
             title="The same tokens at an API",
-            description="What hosted APIs would take for the tokens of an hour at the pace of the last, at the chart's table of prices "
-            "(cost.apiPrices, each with its month), beside what they cost here.",
+            description="What hosted APIs would take for the tokens of an hour at the pace of the last five minutes, at the chart's table of "
+            "prices (cost.apiPrices, each with its month), beside what an hour costs here.",
             unit="currencyUSD",
             width=24,
             height=8,
             queries=(
-                query(of_one(cost.AT_API_PER_HOUR), "{{api}} {{as_of}}, {{bound}}"),
+                query(
+                    f"({_at_api('prompt', recorded.PROMPT_RATE)} + {_at_api('generated', recorded.GENERATION_RATE)})",
+                    "{{api}} {{as_of}}, {{bound}}",
+                ),
                 query(of_one(cost.PER_HOUR), "here"),
             ),
         ),
