@@ -27,11 +27,13 @@ check: ## everything that needs no cluster, in under a minute: style, types, lay
 	@$(UV) run --frozen --quiet mypy
 	@$(UV) run --frozen --quiet lint-imports --no-cache | tail -n 3
 	@$(UV) run --frozen --quiet python -m llama_operator.api.schema --check
+	@$(UV) run --frozen --quiet python -m llama_operator.telemetry.generate --check
 	@$(UV) run --frozen --quiet python -m dashboards write --check
 	@$(UV) run --frozen --quiet pytest -q -n auto --maxprocesses 4 -m "not serving and not cluster and not gpu" tests
 
-gen: ## write what is generated: the CRD, its JSON schema, the API reference, the dashboards
+gen: ## write what is generated: the CRD, its JSON schema, the API reference, the rules, the dashboards
 	@$(UV) run --frozen --quiet python -m llama_operator.api.schema
+	@$(UV) run --frozen --quiet python -m llama_operator.telemetry.generate
 	@$(UV) run --frozen --quiet python -m dashboards write
 
 cluster-up: ## start the local cluster: two nodes, eight fake GPUs each

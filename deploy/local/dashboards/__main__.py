@@ -14,12 +14,11 @@ import sys
 import time
 from pathlib import Path
 
-from dashboards.tried import Choice, Get, over_http, report, try_all
+from dashboards.tried import Choice, Get, over_http, report, through_api, try_all
 from llama_operator.telemetry.dashboards.boards import BOARDS
 
 ROOT = Path(__file__).resolve().parents[3]
 IMAGES = ROOT / "docs" / "images"
-LOCAL = "/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy"
 
 
 def main() -> int:
@@ -42,11 +41,9 @@ def main() -> int:
     tried = try_all(_get(arguments.prometheus), BOARDS, choice)
     print(report(tried))
     if arguments.command == "draw":
-        from dashboards.draw import draw  # needs matplotlib
+        from dashboards.draw import draw_all  # needs matplotlib
 
-        for board in BOARDS:
-            path = arguments.images / f"dashboard-{board.name}.png"
-            draw(board, tried, choice, path)
+        for path in draw_all(BOARDS, tried, choice, arguments.images):
             print(f"{path}: {path.stat().st_size // 1024} kB")
     return 1 if any(each.wrong for each in tried) else 0
 
@@ -65,8 +62,7 @@ def _get(url: str | None) -> Get:
         return over_http(url)
     from localcluster.cluster import Cluster  # needs the local cluster's settings
 
-    api = Cluster().api
-    return lambda path: api.get(f"{LOCAL}{path}")
+    return through_api(Cluster().api)
 
 
 if __name__ == "__main__":

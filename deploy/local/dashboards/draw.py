@@ -6,7 +6,7 @@ No Grafana is needed: the layout, units, thresholds and queries are the dashboar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +34,15 @@ LINES = ("#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#5195ce", "#ba4
 MOST_LEGENDS = 8
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _SI = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+
+
+def draw_all(boards: Iterable[Board], tried: Sequence[Tried], choice: Choice, folder: Path) -> list[Path]:
+    """Every dashboard, as dashboard-NAME.png in a folder."""
+    paths = []
+    for board in boards:
+        paths.append(folder / f"dashboard-{board.name}.png")
+        draw(board, tried, choice, paths[-1])
+    return paths
 
 
 def draw(board: Board, tried: Sequence[Tried], choice: Choice, path: Path) -> None:

@@ -19,6 +19,7 @@ from llama_operator.telemetry.dashboards.panel import Board, Panel, Query
 Get = Callable[[str], Any]
 """Answers the JSON body of a path below Prometheus' root, with its query string. Raises OSError."""
 TIMEOUT_SECONDS = 60.0
+LOCAL = "/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy"
 POINTS = 240
 """Steps of a line."""
 MOST_BYTES = 64 * 1024 * 1024
@@ -91,6 +92,19 @@ def over_http(url: str) -> Get:
     def get(path: str) -> Any:
         with urllib.request.urlopen(f"{url.rstrip('/')}{path}", timeout=TIMEOUT_SECONDS) as answer:
             return json.loads(answer.read(MOST_BYTES))
+
+    return get
+
+
+def through_api(api: Any) -> Get:
+    """The local cluster's Prometheus, through its API server; `api` is localcluster's."""
+    from localcluster.api import ApiError  # the other ways need no cluster of ours
+
+    def get(path: str) -> Any:
+        try:
+            return api.get(f"{LOCAL}{path}")
+        except ApiError as error:
+            raise OSError(str(error)) from error
 
     return get
 

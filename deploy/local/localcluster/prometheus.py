@@ -6,7 +6,7 @@ import hashlib
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import archive
 from .api import ApiError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+RULES = "llama-operator.dev/rules"
+"""The annotation with the digest of the rules: another starts a new pod."""
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
 
 
@@ -54,30 +56,52 @@ def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
     return target, name
 
 
-def ensure(cluster: Cluster) -> None:
-    """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image.
+def ensure(cluster: Cluster, rules: str | None = None) -> None:
+    """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image and with
+    those rules.
+
+    `rules` is the text of a rules file; None leaves those that are there. A Prometheus that gets others begins anew, without its past.
 
     Raises:
         NotReady: it is not available after 90 s.
 
     """
     target, name = image(cluster.settings, cluster.layout.debian)
-    if _available(cluster, name):
+    digest = _digest(cluster) if rules is None else hashlib.sha256(rules.encode()).hexdigest()[:12]
+    if _available(cluster, name, digest):
         return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
-        cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
+        cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent), RULES=digest)
+        if rules is not None:
+            about = {"name": "prometheus-rules", "namespace": "monitoring"}
+            cluster.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"rules.yaml": rules}})
         hint = "See: localcluster kubectl -- -n monitoring describe pods"
-        wait_for("Prometheus is available", lambda: _available(cluster, name), seconds=90, every=0.3, hint=hint)
+        wait_for("Prometheus is available", lambda: _available(cluster, name, digest), seconds=90, every=0.3, hint=hint)
 
 
-def _available(cluster: Cluster, name: str) -> bool:
+def _digest(cluster: Cluster) -> str:
+    """Of the rules that it was started with; empty where there are none."""
+    template = (_found(cluster) or {}).get("spec", {}).get("template", {})
+    return str(template.get("metadata", {}).get("annotations", {}).get(RULES, ""))
+
+
+def _found(cluster: Cluster) -> dict[str, Any] | None:
     try:
-        found = cluster.api.get(DEPLOYMENT)
+        found: dict[str, Any] = cluster.api.get(DEPLOYMENT)
     except ApiError as error:
         if error.code == 404:
-            return False
+            return None
         raise
+    return found
+
+
+def _available(cluster: Cluster, name: str, digest: str) -> bool:
+    found = _found(cluster)
+    if found is None:
+        return False
     status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
     current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name
-    return current and int(status.get("availableReplicas", 0)) >= 1
+    # One pod in all: while a new one starts, the old one still counts as available.
+    alone = int(status.get("replicas", 0)) == int(status.get("updatedReplicas", 0)) == 1
+    return current and alone and _digest(cluster) == digest and int(status.get("availableReplicas", 0)) >= 1

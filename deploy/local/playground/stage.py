@@ -28,6 +28,7 @@ from playground.tools import Tools
 ROOT = Path(__file__).resolve().parents[3]
 OPERATOR_IMAGE = "docker.io/llama-local/operator"
 IMAGE_SOURCES = ("operator", "serving/llama_serving", "pyproject.toml", "uv.lock", "LICENSE")
+RULES = ROOT / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 PROMETHEUS_URL = "http://prometheus.monitoring:9090"
 PROMETHEUS = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MODELS = ("smollm2-135m", "tiny-llama-tp2")
@@ -91,7 +92,7 @@ class Stage:
     def start_prometheus(self) -> None:
         """Start Prometheus in the cluster; a foreign cluster brings its own."""
         if not self.cluster.foreign:
-            prometheus.ensure(self.cluster)
+            prometheus.ensure(self.cluster, RULES.read_text(encoding="utf-8"))
 
     def set_prometheus(self, replicas: int) -> None:
         """Stop (0) or start (1) Prometheus, and wait until it is so."""

@@ -48,6 +48,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) }}true{{ end }}
 {{- end }}
 
+{{/* "true" where a PrometheusRule is rendered, else empty. */}}
+{{- define "llama-operator.rules" -}}
+{{- $enabled := .Values.monitoring.rules.enabled | toString }}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}true{{ end }}
+{{- end }}
+
 {{/* "true" where GrafanaDashboards are rendered, else empty. */}}
 {{- define "llama-operator.grafanaDashboards" -}}
 {{- $wanted := and .Values.monitoring.dashboards.enabled .Values.monitoring.dashboards.grafanaOperator.enabled }}

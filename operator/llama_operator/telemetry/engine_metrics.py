@@ -99,6 +99,13 @@ SERVE = (
     ),
     _serve(names.HTTP_ONGOING, "gauge", "requests", ("node_id", "node_ip_address"), "requests open at a pod's proxy"),
     _serve(
+        names.SERVE_REQUESTS,
+        "counter",
+        "requests",
+        ("application", "deployment", "replica", "route"),
+        "requests that a replica ended",
+    ),
+    _serve(
         names.SERVE_REPLICA_HEALTHY,
         "gauge",
         "info",

@@ -81,5 +81,6 @@ VLLM_PREFIX_HITS = "ray_vllm_prefix_cache_hits_total"
 
 HTTP_REQUESTS = "ray_serve_num_http_requests_total"
 HTTP_ONGOING = "ray_serve_num_ongoing_http_requests"
+SERVE_REQUESTS = "ray_serve_deployment_request_counter_total"
 SERVE_REPLICA_HEALTHY = "ray_serve_deployment_replica_healthy"
 SERVE_REPLICA_STARTS = "ray_serve_deployment_replica_starts_total"

@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "helm" / "llama-operator"
 KUBERNETES = programs.KUBERNETES
 POD_MONITOR = "monitoring.coreos.com/v1/PodMonitor"
+PROMETHEUS_RULE = "monitoring.coreos.com/v1/PrometheusRule"
 
 Manifest = dict[str, Any]
 

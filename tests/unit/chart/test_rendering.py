@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.chart.chart import CHART, POD_MONITOR, ROOT, Helm
+from tests.unit.chart.chart import CHART, POD_MONITOR, PROMETHEUS_RULE, ROOT, Helm
 from tests.unit.chart.values import CASES, HIGHLY_AVAILABLE
 
 from llama_operator.rendering.names import LABEL_COMPONENT, LABEL_DEPLOYMENT, LABEL_REVISION, common_labels
@@ -58,6 +58,24 @@ def test_pods_are_found_by_podmonitor_or_by_annotation_and_never_by_both(helm: H
     rendered = helm.render({"monitoring": {"podMonitors": {"enabled": enabled}}}, apis)
     assert bool(rendered.of_kind("PodMonitor")) is made
     assert ("prometheus.io/scrape" in rendered.pod["metadata"]["annotations"]) is not made
+
+
+@pytest.mark.parametrize(
+    ("apis", "enabled", "made"),
+    [([], "auto", False), ([PROMETHEUS_RULE], "auto", True), ([], True, True), ([PROMETHEUS_RULE], False, False)],
+)
+def test_rules_are_made_where_the_cluster_knows_the_kind_and_else_the_notes_say_so(
+    helm: Helm, apis: list[str], enabled: object, made: bool
+) -> None:
+    rendered = helm.render({"monitoring": {"rules": {"enabled": enabled}}}, apis)
+    assert bool(rendered.of_kind("PrometheusRule")) is made
+
+
+def test_the_prometheusrule_is_the_generated_file_and_carries_the_labels_that_prometheus_selects_by(helm: Helm) -> None:
+    labels = {"release": "kube-prometheus-stack"}
+    (rule,) = helm.render({"monitoring": {"rules": {"enabled": True, "labels": labels}}}).of_kind("PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((CHART / "rules" / "llama-operator.yaml").read_text())
+    assert labels.items() <= rule["metadata"]["labels"].items()
 
 
 def test_podmonitors_copy_the_labels_that_the_autoscaler_selects_by(helm: Helm) -> None:

@@ -106,7 +106,7 @@ LOADING = Row(
             thresholds=((None, "green"),),
             queries=(
                 query(f"sum by (reason) (rate({own.DECISIONS.name}[{RATE}]))", "{{reason}}"),
-                query(f"sum by (reason) (rate({own.HOLDS.name}[{RATE}]))", "held for {{reason}}"),
+                query(f"sum by (reason) (rate({own.HOLDS.name}[{RATE}]))", "held for {{reason}}", "a reason appears with its first hold"),
             ),
         ),
     ),
