@@ -1,6 +1,7 @@
 """A dashboard as Grafana's JSON, written with Grafana's foundation SDK (https://github.com/grafana/grafana-foundation-sdk).
 
-Plain Grafana 10 and newer: the SDK's first schema, which Grafana's sidecar and the Grafana operator both import.
+The SDK's first schema, which every Grafana since 10 imports, from files (the sidecar's way) and through the Grafana operator; the second,
+which the SDK prefers, is for Grafana 12 and newer.
 """
 
 from __future__ import annotations

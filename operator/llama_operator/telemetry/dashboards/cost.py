@@ -112,8 +112,8 @@ TOKENS = Row(
         ),
         Panel(
             title="The same tokens at an API",
-            description="What hosted APIs would take for the tokens of an hour at the pace of the last five minutes, at the chart's table of "
-            "prices (cost.apiPrices, each with its month), beside what an hour costs here.",
+            description="What hosted APIs would take for the tokens of an hour at the pace of the last five minutes, at the chart's prices "
+            "(cost.apiPrices, each with its month), beside what an hour costs here.",
             unit="currencyUSD",
             width=24,
             height=8,

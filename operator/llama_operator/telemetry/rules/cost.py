@@ -33,7 +33,7 @@ def groups(pace: Pace) -> list[Group]:
 
 
 def idle() -> str:
-    """Accelerators held, less those of replicas with a request in hand. Unknown where a replica is ready and no series tells of requests."""
+    """Accelerators held, less those of replicas with a request in hand. Unknown where a replica is ready and none tells of requests."""
     pods = summed(names.REQUESTS_IN_FLIGHT, names.LABEL_POD)
     none_ready = f"({operator(own.READY)} == 0)"
     busy = f"(count by {by()} ({pods} > 0) or 0 * count by {by()} ({pods}) or {none_ready})"
