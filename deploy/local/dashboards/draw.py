@@ -14,7 +14,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from PIL import Image
@@ -32,6 +32,10 @@ INK, PAPER, CARD, GRID = "#d8d9da", "#111217", "#181b1f", "#2c3235"
 SHADES = {"green": "#73bf69", "blue": "#5794f2", "yellow": "#fade2a", "orange": "#ff9830", "red": "#f2495c", "text": INK}
 LINES = ("#7eb26d", "#eab839", "#6ed0e0", "#ef843c", "#e24d42", "#5195ce", "#ba43a9", "#806eb7", "#9ac48a", "#f2c96d")
 MOST_LEGENDS = 8
+SHORT_SECONDS = 300
+"""A time shorter than this is told by the second."""
+CHARACTER = 5.7
+"""Pixels of an average character of a table."""
 _LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _SI = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -112,24 +116,25 @@ def _lines(figure: Figure, card: Axes, box: Any, panel: Panel, found: Sequence[t
             colour = LINES[index % len(LINES)]
             at, value = zip(*series.points, strict=True)
             axes.plot([_time(time) for time in at], value, color=colour, linewidth=1.1, label=names[index])
-    highest = max(axes.get_ylim()[1], 1e-9)
+    highest = max(1.06 * max((value for _, series in found for _, value in series.points), default=0.0), axes.get_ylim()[1], 1e-9)
     axes.set_ylim(0, highest)
     axes.set_xlim(_time(choice.start), _time(choice.end))
     for value, colour in panel.thresholds:
         if value is not None and 0 < value < highest:
             axes.axhline(value, color=SHADES[colour], linewidth=0.7, linestyle="--", alpha=0.8)
-    locator = AutoDateLocator(maxticks=6)
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M" if choice.end - choice.start > SHORT_SECONDS else "%H:%M:%S"))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_unit(value, panel.unit)))
     axes.locator_params(axis="y", nbins=5)
     axes.tick_params(colors="#9fa7b3", labelsize=6.5, length=0)
     axes.grid(color=GRID, linewidth=0.5)
+    axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(
-        handles[:MOST_LEGENDS], [_cut(label, 44) for label in labels[:MOST_LEGENDS]], loc="upper left", bbox_to_anchor=(-0.06, -0.1),
+        handles[:MOST_LEGENDS], [_cut(label, 44) for label in labels[:MOST_LEGENDS]], loc="upper left",
+        bbox_to_anchor=(-0.036 / (width - 0.052), -0.1),
         ncols=3 if width < 0.4 else 5, fontsize=6, frameon=False, handlelength=1.2, columnspacing=1.0, labelcolor="#9fa7b3",
         borderaxespad=0,
     )  # fmt: skip
@@ -165,7 +170,7 @@ def _table(figure: Figure, card: Axes, box: Any, panel: Panel, found: Sequence[t
         titles.append("value")
         rows = [[*row, in_unit(series.points[-1][1], panel.unit)] for row, (_, series) in zip(rows, found, strict=True)]
     widths = [max(len(row[column]) for row in [titles, *rows]) + 2 for column in range(len(titles))]
-    characters = box[2] * COLUMNS * CELL_WIDTH * DPI / 5.0
+    characters = box[2] * COLUMNS * CELL_WIDTH * DPI / CHARACTER
     scale = min(1.0, characters / sum(widths))
     most = int(panel.height * CELL_HEIGHT / 0.19) - 2
     for line, row in enumerate([titles, *sorted(rows)][: most + 1]):
@@ -201,7 +206,7 @@ def in_unit(value: float, unit: str) -> str:
         return f"{value * 100:.3g}%"
     if unit == "currencyUSD":
         return f"${value:,.2f}" if value >= 0.1 or value == 0 else f"${value:.2g}"
-    tail = " req/s" if unit == "reqps" else ""
+    tail = "/s" if unit == "reqps" else ""
     return f"{_short(value)}{tail}"
 
 

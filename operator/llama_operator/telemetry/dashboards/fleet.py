@@ -101,7 +101,7 @@ SERVICE = Row(
     title="Service",
     panels=(
         Panel(
-            title="Replicas that serve",
+            title="Ready replicas",
             description="Ready replicas of each deployment. A dip that no scale-down explains is a lost or restarted replica.",
             unit="short",
             thresholds=((None, "red"), (1, "green")),
