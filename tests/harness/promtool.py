@@ -35,7 +35,9 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def failures(folder: Path, rules: dict[str, Any], tests: list[dict[str, Any]], every: str = "1m") -> str:
     """`promtool test rules`: empty where all is as expected, else what it says."""
-    (folder / "rules.yaml").write_text(json.dumps(rules))  # YAML, too
-    (folder / "tests.yaml").write_text(json.dumps({"rule_files": ["rules.yaml"], "evaluation_interval": every, "tests": tests}))
+    (folder / "rules.yaml").write_text(json.dumps(rules, ensure_ascii=False))  # YAML, too
+    (folder / "tests.yaml").write_text(
+        json.dumps({"rule_files": ["rules.yaml"], "evaluation_interval": every, "tests": tests}, ensure_ascii=False)
+    )
     done = run("test", "rules", folder / "tests.yaml")
     return "" if done.returncode == 0 else done.stdout + done.stderr

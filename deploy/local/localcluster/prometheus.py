@@ -6,10 +6,10 @@ import hashlib
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import archive
-from .api import ApiError
+from .api import Api, ApiError
 from .errors import LocalClusterError
 from .waiting import wait_for
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
-RULES = "llama-operator.dev/rules"
+DIGEST = "llama-operator.dev/rules"
 """The annotation with the digest of the rules: another starts a new pod."""
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
+RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 
 
 def libraries(ldd_output: str) -> list[Path]:
@@ -56,52 +57,43 @@ def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
     return target, name
 
 
-def ensure(cluster: Cluster, rules: str | None = None) -> None:
+def ensure(cluster: Cluster) -> None:
     """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image and with
-    those rules.
-
-    `rules` is the text of a rules file; None leaves those that are there. A Prometheus that gets others begins anew, without its past.
+    the chart's rules as they are now. One that gets other rules begins anew, without its past.
 
     Raises:
         NotReady: it is not available after 90 s.
 
     """
     target, name = image(cluster.settings, cluster.layout.debian)
-    digest = _digest(cluster) if rules is None else hashlib.sha256(rules.encode()).hexdigest()[:12]
+    rules = RULES.read_text(encoding="utf-8")
+    digest = hashlib.sha256(rules.encode()).hexdigest()[:12]
     if _available(cluster, name, digest):
         return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
+        cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
+        put_rules(cluster.api, rules)
         cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent), RULES=digest)
-        if rules is not None:
-            about = {"name": "prometheus-rules", "namespace": "monitoring"}
-            cluster.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"rules.yaml": rules}})
         hint = "See: localcluster kubectl -- -n monitoring describe pods"
         wait_for("Prometheus is available", lambda: _available(cluster, name, digest), seconds=90, every=0.3, hint=hint)
 
 
-def _digest(cluster: Cluster) -> str:
-    """Of the rules that it was started with; empty where there are none."""
-    template = (_found(cluster) or {}).get("spec", {}).get("template", {})
-    return str(template.get("metadata", {}).get("annotations", {}).get(RULES, ""))
-
-
-def _found(cluster: Cluster) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = cluster.api.get(DEPLOYMENT)
-    except ApiError as error:
-        if error.code == 404:
-            return None
-        raise
-    return found
+def put_rules(api: Api, text: str) -> None:
+    """The rules that Prometheus reads when it starts; a running one keeps those that it has."""
+    metadata = {"name": "llama-rules", "namespace": "monitoring"}
+    api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"llama-operator.yaml": text}})
 
 
 def _available(cluster: Cluster, name: str, digest: str) -> bool:
-    found = _found(cluster)
-    if found is None:
-        return False
-    status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
-    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name
-    # One pod in all: while a new one starts, the old one still counts as available.
-    alone = int(status.get("replicas", 0)) == int(status.get("updatedReplicas", 0)) == 1
-    return current and alone and _digest(cluster) == digest and int(status.get("availableReplicas", 0)) >= 1
+    try:
+        found = cluster.api.get(DEPLOYMENT)
+    except ApiError as error:
+        if error.code == 404:
+            return False
+        raise
+    status, template = found.get("status", {}), found["spec"]["template"]
+    wanted: bool = template["spec"]["containers"][0]["image"] == name and template["metadata"].get("annotations", {}).get(DIGEST) == digest
+    # One pod in all: while another starts, the one of before may still count as available.
+    alone = int(status.get("replicas", 0)) == int(status.get("updatedReplicas", 0)) == int(status.get("availableReplicas", 0)) == 1
+    return wanted and status.get("observedGeneration") == found["metadata"]["generation"] and alone

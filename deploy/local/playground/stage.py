@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from llama_operator.telemetry import generate
+from llama_operator.telemetry.rules.rule import Pace
 from localcluster import models, pod_template, prometheus, serving_env
 from localcluster.cluster import Cluster
 from localcluster.errors import ForeignCluster
@@ -28,7 +30,6 @@ from playground.tools import Tools
 ROOT = Path(__file__).resolve().parents[3]
 OPERATOR_IMAGE = "docker.io/llama-local/operator"
 IMAGE_SOURCES = ("operator", "serving/llama_serving", "pyproject.toml", "uv.lock", "LICENSE")
-RULES = ROOT / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
 PROMETHEUS_URL = "http://prometheus.monitoring:9090"
 PROMETHEUS = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 MODELS = ("smollm2-135m", "tiny-llama-tp2")
@@ -92,7 +93,7 @@ class Stage:
     def start_prometheus(self) -> None:
         """Start Prometheus in the cluster; a foreign cluster brings its own."""
         if not self.cluster.foreign:
-            prometheus.ensure(self.cluster, RULES.read_text(encoding="utf-8"))
+            prometheus.ensure(self.cluster)
 
     def set_prometheus(self, replicas: int) -> None:
         """Stop (0) or start (1) Prometheus, and wait until it is so."""
@@ -103,6 +104,21 @@ class Stage:
             seconds=90,
             every=0.5,
         )
+
+    def rehearse(self, shrink: float) -> None:
+        """Let Prometheus start anew with the rules, every time in them divided by `shrink`; what it had stored is gone."""
+        prometheus.put_rules(self.api, generate.text(Pace(shrink=shrink)))
+        self.set_prometheus(0)
+        self.set_prometheus(1)
+
+    def firing(self) -> list[dict[str, Any]]:
+        """The labels and annotations of every alert that fires."""
+        answer = self.api.get("/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/alerts")
+        return [
+            {**alert["labels"], **alert["annotations"], "value": alert["value"]}
+            for alert in answer["data"]["alerts"]
+            if alert["state"] == "firing"
+        ]
 
     def engine(self) -> None:
         """The Python environment and the models that the serving pods mount."""

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     health_port: int = 8081
     metrics_port: int = 8082
     workers: int = Field(default=8, ge=1)
+    canary_interval_seconds: float = Field(default=0.0, ge=0)
+    """Between two requests to each LlamaDeployment that measure its first token from outside; 0: none are made."""
     hub_endpoint: str = "https://huggingface.co"
     max_load_attempts: int = Field(default=6, ge=1)
     retry_base_seconds: float = Field(default=10.0, gt=0)

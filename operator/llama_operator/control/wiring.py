@@ -20,6 +20,7 @@ import httpx
 import structlog
 
 from llama_operator.adapters.agents import HttpAgents
+from llama_operator.adapters.canary import HttpCanary
 from llama_operator.adapters.clock import SystemClock
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.http_server import HttpServer
@@ -32,6 +33,7 @@ from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.adapters.prometheus import Prometheus
 from llama_operator.adapters.ray_serve import RayServe
 from llama_operator.adapters.tokens import load_tokens
+from llama_operator.control.canary import canary_forever
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.handlers import observe, watch
@@ -47,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 AGENT_TIMEOUT = httpx.Timeout(3.0, connect=1.5)
 HUB_TIMEOUT = httpx.Timeout(5.0, connect=3.0)
+CANARY_TIMEOUT = httpx.Timeout(60.0, connect=2.0)
 SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 
 
@@ -94,6 +97,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
         httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,
         httpx.AsyncClient(timeout=settings.prometheus_timeout_seconds) as prometheus_client,
         httpx.AsyncClient(timeout=HUB_TIMEOUT) as hub_client,
+        httpx.AsyncClient(timeout=CANARY_TIMEOUT, trust_env=False) as canary_client,
     ):
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
@@ -119,6 +123,9 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             asyncio.create_task(resync_forever(kube, store, queue, settings), name="resync"),
             *(asyncio.create_task(run_worker(reconciler, queue), name=f"worker-{index}") for index in range(settings.workers)),
         ]
+        if settings.canary_interval_seconds:
+            watcher = canary_forever(HttpCanary(canary_client), store, own, settings.canary_interval_seconds)
+            parts.append(asyncio.create_task(watcher, name="canary"))
         parts.append(asyncio.create_task(watch(partial(observe, store, queue), settings), name="watch"))
         await run_until_one_ends(parts, stop)
 

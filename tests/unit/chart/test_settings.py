@@ -60,6 +60,7 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
             "gpuHourPrices": {"nvidia-h100-80gb": 2.5, "cpu": 0.04},
             "apiPrices": [{"name": "x", "asOf": "2026-11", "prompt": [1, 2.5], "generated": [3, 4]}],
         },
+        "canary": {"intervalSeconds": 30},
     }
     settings = _settings(monkeypatch, _environment(helm, values))
     assert settings.model_dump(exclude={*OUTSIDE}) == {
@@ -85,6 +86,7 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
         "metrics_port": 9002,
         "workers": 3,
         "hub_endpoint": "http://mirror",
+        "canary_interval_seconds": 30.0,
         "max_load_attempts": 2,
         "retry_base_seconds": 1.0,
         "retry_max_seconds": 1000000.0,
