@@ -36,9 +36,10 @@ check-style:
 check-tests:
 	@$(UV) run --frozen --quiet pytest -q -n auto --maxprocesses 4 --dist worksteal -m "not serving and not cluster and not gpu" tests
 
-gen: ## write what is generated: the CRD, its JSON schema, the API reference, the rules
+gen: ## write what is generated: the CRD, its JSON schema, the API reference, the rules, the dashboards
 	@$(UV) run --frozen --quiet python -m llama_operator.api.schema
 	@$(UV) run --frozen --quiet python -m llama_operator.telemetry.generate
+	@$(UV) run --frozen --quiet python -m dashboards write
 
 cluster-up: ## start the local cluster: two nodes, eight fake GPUs each
 	@$(UV) run --frozen --quiet python -m localcluster up

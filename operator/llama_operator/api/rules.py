@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from llama_operator.api import licence, not_served
+from llama_operator.api import licence, not_served, price
 from llama_operator.api.problems import show
 from llama_operator.api.rule import Look, Rule, pattern_rule, quote
 from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, NAME_MAX
@@ -279,5 +279,5 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, in the order in which problems are told."""
 
-WARNINGS: tuple[Rule, ...] = (licence.NAMING,)
+WARNINGS: tuple[Rule, ...] = (licence.NAMING, price.READABLE)
 """Rules that refuse nothing: what they find is told as a warning."""

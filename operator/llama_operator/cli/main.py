@@ -43,7 +43,7 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return 0
     if arguments.command is None:
-        sys.stderr.write(f"{PROGRAM}: no command is given; allowed is plan, validate, simulate or catalog. See {PROGRAM} --help.\n")
+        sys.stderr.write(f"{PROGRAM}: no command is given; allowed is plan, validate, simulate, cost or catalog. See {PROGRAM} --help.\n")
         return PROBLEMS
     # Imported by name: each command brings the libraries that it needs, and `--help` none.
     command = importlib.import_module(f"llama_operator.cli.{arguments.command}")

@@ -18,6 +18,7 @@ FITS, PROBLEMS, DOES_NOT_FIT = 0, 1, 2
 
 OUTPUTS = ("table", "json", "yaml")
 SIMULATE_OUTPUTS = ("table", "json", "html")
+COST_OUTPUTS = ("table", "json")
 
 
 class UsageError(Exception):
@@ -51,14 +52,15 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog=PROGRAM,
-        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known.",
+        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known; "
+        "and with a cluster, what it cost.",
         epilog=f"exit status: {FITS} it fits, or all is well; {PROBLEMS} what was given is wrong; {DOES_NOT_FIT} it does not fit",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="show the version and end")
     made = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands: dict[str, _Parser] = {}
-    for name, add in (("plan", _plan), ("validate", _validate), ("simulate", _simulate), ("catalog", _catalog)):
+    for name, add in (("plan", _plan), ("validate", _validate), ("simulate", _simulate), ("cost", _cost), ("catalog", _catalog)):
         about = _ABOUT[name]
         commands[name] = made.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
         add(commands[name])
@@ -69,6 +71,7 @@ _ABOUT = {
     "plan": "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit",
     "validate": "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits",
     "simulate": "replay traffic against scaling policies on modelled replicas, and say what each attains and costs",
+    "cost": "say what a deployment cost, how much of it was idle, what a million tokens cost, and what an API would take",
     "catalog": "list the models and accelerators that are known by name",
 }
 
@@ -154,6 +157,20 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     answer = parser.add_argument_group("the answer")
     answer.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
     answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
+
+
+def _cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
+    _options(
+        parser.add_argument_group("what is asked"),
+        ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
+        ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),
+        ("--gpu-hour-price", "PRICE", "dollars for one accelerator and hour (what the installation says)"),
+        ("--context", "CONTEXT", "of the kubeconfig (the current one)"),
+    )
+    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="default", help="its namespace (default)")
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=COST_OUTPUTS[0], help="table or json (table)")
+    parser.set_defaults(window="24h")
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ import structlog
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.api.conditions import ConditionType, Reason, find
+from llama_operator.api.price import hour_price
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
@@ -19,7 +20,7 @@ from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
 from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.settings import Settings
-from llama_operator.lifecycle import measures
+from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.plan_view import deviation
@@ -79,7 +80,7 @@ class Reconciler:
         outcome = await execute(self.hands, world, owner, context, decided.actions)
         await self._tell(owner, previous, status, outcome, now)
         await self._warn(owner, previous, status, now)
-        self._measure(world, decided, spec, status, scaling)
+        self._measure(world, decided, spec, status, scaling, raw)
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling, wish, admission)
@@ -112,11 +113,13 @@ class Reconciler:
         spec: LlamaDeploymentSpec | None,
         status: Mapping[str, Any],
         scaling: ScalingView,
+        raw: Mapping[str, Any],
     ) -> None:
         key = world.key
         self.own.happened(key, measures.happened(self.own.leaders(key), world, decided))
         served_name = spec.model.served_name or key.name if spec else ""
-        self.own.show(key, measures.gauges(key, spec, served_name, status, scaling))
+        cost = held.cost_gauges(world, hour_price(raw, self.settings.gpu_hour_prices))
+        self.own.show(key, [*measures.gauges(key, spec, served_name, status, scaling), *cost])
 
     def _wish(self, world: World, context: RenderContext | None, scaling: ScalingView, previous: Mapping[str, Any]) -> Wish | None:
         if context is not None:

@@ -10,9 +10,9 @@ import pytest
 from tests.harness import promtool
 from tests.unit.telemetry.cases import BURNS, CASES, Case, Series, engine, objective, own, replicas, state, steady
 
-from llama_operator.telemetry.catalogue import used_in
+from llama_operator.telemetry.catalogue import CATALOGUE, used_in
 from llama_operator.telemetry.generate import RULES_FILE, document, groups, render
-from llama_operator.telemetry.recorded import GROUPED, RECORDED
+from llama_operator.telemetry.recorded import GROUPED
 from llama_operator.telemetry.rules.burn import TABLE
 from llama_operator.telemetry.rules.rule import REAL, Alert, Pace, Recording
 
@@ -21,9 +21,13 @@ RULES = [rule for group in groups() for rule in group.rules]
 ALERTS = [rule for rule in RULES if isinstance(rule, Alert)]
 NAMES = sorted({alert.name for alert in ALERTS})
 REHEARSAL = Pace(shrink=30)
-QUICK = {"groups": [group.document(REAL) for group in groups() if group.name not in ("llama-objectives", "llama-burn-rates")]}
+QUICK = {"groups": [group.document(REAL) for group in groups() if group.name not in ("llama-objectives", "llama-burn-rates", "llama-cost")]}
 """Without the 21 shares and 12 alerts of the burn rates, which have tests of their own: promtool evaluates every rule at every minute."""
-BURNING = {"groups": [group.document(REAL) for group in groups() if group.name not in ("llama-serving", "llama-operator", "llama-traffic")]}
+BURNING = {
+    "groups": [
+        group.document(REAL) for group in groups() if group.name not in ("llama-serving", "llama-operator", "llama-traffic", "llama-cost")
+    ]
+}
 WITHOUT_OWNER = {"LlamaOperatorDown"}
 SEEN_AS_BLIND = {"LlamaAutoscalerBlind"}
 
@@ -179,7 +183,9 @@ def test_a_rule_names_only_what_is_catalogued_and_never_mixes_namespaces(rule: A
 
 
 def test_what_is_recorded_is_what_the_catalogue_says() -> None:
-    assert sorted(rule.metric.name for rule in RULES if isinstance(rule, Recording)) == sorted(metric.name for metric in RECORDED)
+    assert sorted(rule.metric.name for rule in RULES if isinstance(rule, Recording)) == sorted(
+        metric.name for metric in CATALOGUE.values() if metric.source == "recorded"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
