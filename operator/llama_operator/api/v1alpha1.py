@@ -15,13 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from llama_operator.api import group
 from llama_operator.api.status import LlamaDeploymentStatus
 
-GROUP = "llama-operator.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "LlamaDeployment"
-PLURAL = "llamadeployments"
+GROUP, VERSION, API_VERSION, KIND, PLURAL = group.GROUP, group.VERSION, group.API_VERSION, group.KIND, group.PLURAL
 SINGULAR = "llamadeployment"
 SHORT_NAME = "lld"
 CATEGORIES = ("all", "llama")

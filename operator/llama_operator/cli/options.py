@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 PROGRAM = "kubectl llama"
@@ -58,19 +58,26 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser.add_argument("--version", action="store_true", help="show the version and end")
     made = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands: dict[str, _Parser] = {}
-    for name, add in (("plan", _plan), ("validate", _validate), ("simulate", _simulate), ("catalog", _catalog)):
-        about = _ABOUT[name]
+    for name, (add, about) in _commands().items():
         commands[name] = made.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
         add(commands[name])
     return parser, commands
 
 
-_ABOUT = {
-    "plan": "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit",
-    "validate": "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits",
-    "simulate": "replay traffic against scaling policies on modelled replicas, and say what each attains and costs",
-    "catalog": "list the models and accelerators that are known by name",
-}
+def _commands() -> dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]]:
+    """Of each command: what adds its options, and what it does."""
+    return {
+        "plan": (_plan, "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit"),
+        "validate": (_validate, "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits"),
+        "simulate": (_simulate, "replay traffic against scaling policies on modelled replicas, and say what each attains and costs"),
+        "catalog": (_catalog, "list the models and accelerators that are known by name"),
+    }
+
+
+def commands() -> str:
+    """All of them, for a message."""
+    *others, last = _commands()
+    return f"{', '.join(others)} or {last}"
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +166,16 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 def _catalog(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="models|accelerators", help="what to list")
     parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """The options of a command that asks a cluster, named as kubectl names them; `cluster.Cluster.of` reads them."""
+    _options(
+        parser.add_argument_group("which cluster", "as kubectl has it"),
+        ("-n|--namespace", "NAMESPACE", "its namespace (the context's)"),
+        ("--context", "NAME", "the context of the kubeconfig (the current one)"),
+        ("--kubeconfig", "FILE", "the kubeconfig ($KUBECONFIG, or ~/.kube/config)"),
+    )
 
 
 def _options(group: argparse._ArgumentGroup, *rows: tuple[str, str, str]) -> None:
