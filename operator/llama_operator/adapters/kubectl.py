@@ -52,7 +52,10 @@ class Finished:
 
 
 def start(command: Sequence[str]) -> Finished:
-    """Runs kubectl to its end. It gets no standard input: it would ask for a password where nobody sees the question. Raises KubectlError."""
+    """Runs kubectl to its end. Raises KubectlError.
+
+    It gets no standard input: it would ask for a password where nobody sees the question.
+    """
     if shutil.which(command[0]) is None:
         raise KubectlError("NoKubectl", f"{command[0]} is not on the PATH")
     try:

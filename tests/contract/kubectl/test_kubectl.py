@@ -10,7 +10,6 @@ from tests.harness.kubectl import Scripted, refused
 from llama_operator.adapters import kubectl
 from llama_operator.adapters.kubectl import Finished, Kubectl, KubectlError, Why, explain, together
 
-
 PODS = "/api/v1/namespaces/llm/pods"
 
 
