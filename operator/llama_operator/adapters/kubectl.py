@@ -71,11 +71,11 @@ class Kubectl:
     """Asks one cluster. Every method raises KubectlError."""
 
     def __init__(
-        self, *, kubeconfig: str | None = None, context: str | None = None, run: Callable[[Sequence[str]], Finished] = start
+        self, *, kubeconfig: str | None = None, context: str | None = None, run: Callable[[Sequence[str]], Finished] | None = None
     ) -> None:
         """The flags as kubectl has them; None: what kubectl takes by itself."""
         self._flags = [f"--{name}={value}" for name, value in (("kubeconfig", kubeconfig), ("context", context)) if value is not None]
-        self._run = run
+        self._run = run or start
 
     def namespace(self) -> str:
         """The context's namespace, `default` where it names none."""

@@ -51,7 +51,7 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog=PROGRAM,
-        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known.",
+        description="What the operator would say, without a cluster: does a model fit, is a file right; and what it did in yours, and why.",
         epilog=f"exit status: {FITS} it fits, or all is well; {PROBLEMS} what was given is wrong; {DOES_NOT_FIT} it does not fit",
         allow_abbrev=False,
     )
@@ -70,6 +70,7 @@ def _commands() -> dict[str, tuple[Callable[[argparse.ArgumentParser], None], st
         "plan": (_plan, "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit"),
         "validate": (_validate, "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits"),
         "simulate": (_simulate, "replay traffic against scaling policies on modelled replicas, and say what each attains and costs"),
+        "why": (_why, "say why a LlamaDeployment has the replicas that it has, or does not serve; now, or at a time before"),
         "catalog": (_catalog, "list the models and accelerators that are known by name"),
     }
 
@@ -161,6 +162,13 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     answer = parser.add_argument_group("the answer")
     answer.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
     answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
+    parser.add_argument("--at", metavar="TIME", help="a time before, as in 2026-11-21T15:02:00Z, 15:02 (UTC) or 10m (ago)")
+    add_cluster(parser)
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
 
 
 def _catalog(parser: argparse.ArgumentParser) -> None:

@@ -54,7 +54,7 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ((), "no command is given; allowed is plan, validate, simulate or catalog"),
+        ((), "no command is given; allowed is plan, validate, simulate, why or catalog"),
         (("plans",), "invalid choice"),
         (("--typo",), '"--typo" is given'),
         (("plan", "--modle", "x"), '"--modle" is given; allowed is -h --help'),
