@@ -50,7 +50,7 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ((), "no command is given; allowed is plan, validate, simulate, cost or catalog"),
+        ((), "no command is given; allowed is plan, validate, simulate, why, cost or catalog"),
         (("plans",), "invalid choice"),
         (("--typo",), '"--typo" is given'),
         (("plan", "--modle", "x"), '"--modle" is given; allowed is -h --help'),
