@@ -179,6 +179,8 @@ def _cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="default", help="its namespace (default)")
     parser.add_argument("-o", "--output", metavar="FORMAT", default=COST_OUTPUTS[0], help="table or json (table)")
     parser.set_defaults(window="24h")
+
+
 def _why(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
     parser.add_argument("--at", metavar="TIME", help="a time before, as in 2026-11-21T15:02:00Z, 15:02 (UTC) or 10m (ago)")

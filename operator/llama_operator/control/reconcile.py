@@ -11,7 +11,7 @@ import structlog
 
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
-from llama_operator.api.conditions import ConditionType, Reason, find
+from llama_operator.api.conditions import ConditionType, find
 from llama_operator.api.price import hour_price
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate, warnings

@@ -17,7 +17,7 @@ from llama_operator.lifecycle.actions import Delete
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import World, timestamp
 from llama_operator.lifecycle.plan import Plan
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import ScalingView
 from llama_operator.planning.gpus import GangShape, gang_shape
 from llama_operator.rendering import names
 from llama_operator.telemetry import operator_metrics as own
