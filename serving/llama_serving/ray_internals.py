@@ -1,4 +1,5 @@
-"""Every private name of Ray that this package uses, in one place, held by tests/contract/serving/test_ray_internals.py.
+"""Every private name of Ray that this package uses, in one place (but for `llama_serving.router`), held by
+tests/contract/serving/test_ray_internals.py.
 
 Ray 2.60 has no public way to do these things. A new Ray means: run the contract test, read the release, change this file only.
 Imports are inside the functions: the agent needs the GCS client and none of Serve; a Serve replica the other way round.
@@ -62,10 +63,12 @@ def with_router(server: Application) -> Application:
     The router needs no CPU of its own, so that it runs on the head too; it must not throttle the path it stands on.
     """
     from ray import serve
-    from ray.llm._internal.serve.core.ingress.router import LLMRouter
+
+    from llama_serving.router import Router
 
     router = serve.deployment(
-        LLMRouter,
+        Router,
+        name="LLMRouter",
         max_ongoing_requests=100_000,
         ray_actor_options={"num_cpus": 0},
         # One line for each request of a user, which the replica's own log has, too.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.harness import yaml_files
 
 FOLDER = Path(__file__).parents[2] / "crds" / "history"
 
@@ -36,8 +36,8 @@ def earlier() -> list[Earlier]:
     return [
         Earlier(
             name=folder.name,
-            crd=yaml.safe_load((folder / "llamadeployments.yaml").read_text(encoding="utf-8")),
-            samples={path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("samples/*.yaml"))},
+            crd=yaml_files.read((folder / "llamadeployments.yaml").read_text(encoding="utf-8")),
+            samples={path.stem: yaml_files.read(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("samples/*.yaml"))},
         )
         for folder in sorted(FOLDER.iterdir())
         if folder.is_dir()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.harness import yaml_files
 
 FOLDER = Path(__file__).parents[2] / "crds" / "samples"
 API_SERVER, OPERATOR = "api-server", "operator"
@@ -26,7 +26,7 @@ class Invalid:
 
 def valid() -> dict[str, dict[str, Any]]:
     """Samples that must be accepted, by name."""
-    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "valid").glob("*.yaml"))}
+    return {path.stem: yaml_files.read(path.read_text()) for path in sorted((FOLDER / "valid").glob("*.yaml"))}
 
 
 def invalid() -> list[Invalid]:
@@ -40,7 +40,7 @@ def _read(path: Path) -> Invalid:
     told = {key: value for key, _, value in head}
     return Invalid(
         name=path.stem,
-        obj=yaml.safe_load(text),
+        obj=yaml_files.read(text),
         field=told["field"],
         says=told["says"],
         refused_by=frozenset(told["refused by"].split(", ")),

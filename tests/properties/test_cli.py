@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.harness.command import run
+from tests.harness.depth import examples
 
 from llama_operator.planning.hardware.accelerators import CATALOGUE as ACCELERATORS
 from llama_operator.planning.models.catalogue import BY_REPO
@@ -89,7 +90,7 @@ def told(status: int, out: str, err: str) -> None:
 
 
 @given(st.one_of(SOUND, ANYTHING))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_values_are_answered_or_refused_in_words(options: dict[str, str]) -> None:
     answer = run("plan", *(part for name, value in options.items() for part in (f"{name}={value}",)))
     told(answer.status, answer.out, answer.err)
@@ -100,7 +101,7 @@ def test_any_values_are_answered_or_refused_in_words(options: dict[str, str]) ->
         lambda names: st.fixed_dictionaries({name: SIMULATED[name] for name in names})
     )
 )
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_any_simulation_is_answered_or_refused_in_words(options: dict[str, str]) -> None:
     sound = {"--generate": "conversation", "--load-seconds": "9", "--hours": "0.01", "--policy": "ours"}
     options = sound | options
@@ -113,7 +114,7 @@ def test_any_simulation_is_answered_or_refused_in_words(options: dict[str, str])
 
 
 @given(st.binary(max_size=200), st.sampled_from(["azure", "mooncake", "csv", None]))
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_any_bytes_are_a_trace_or_a_problem(data: bytes, form: str | None) -> None:
     argv = ("simulate", "--trace", "-", "--load-seconds", "1", "--policy", "static:1", *(("--format", form) if form else ()))
     answer = run(*argv, stdin=data)
@@ -121,7 +122,7 @@ def test_any_bytes_are_a_trace_or_a_problem(data: bytes, form: str | None) -> No
 
 
 @given(SOUND)
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_the_table_and_the_document_say_one_verdict(options: dict[str, str]) -> None:
     argv = ["plan", *(f"{name}={value}" for name, value in options.items())]
     table, document = run(*argv), run(*argv, "-o", "json")
@@ -137,7 +138,7 @@ def test_the_table_and_the_document_say_one_verdict(options: dict[str, str]) -> 
         max_size=5,
     )
 )
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_words_are_answered_or_refused_in_words(words: list[str]) -> None:
     answer = run(*words)
     assert answer.status in {0, 1, 2}
@@ -145,7 +146,7 @@ def test_any_words_are_answered_or_refused_in_words(words: list[str]) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_any_bytes_are_a_file_or_a_problem(data: bytes) -> None:
     for command in ("validate", "plan"):
         answer = run(command, "-f", "-", stdin=data)
@@ -159,7 +160,7 @@ def test_any_bytes_are_a_file_or_a_problem(data: bytes) -> None:
         lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
     )
 )
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_config_is_a_model_or_a_problem(tmp_path: Path, config: object) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     answer = run("plan", "--model-path", str(tmp_path / "config.json"), "--accelerator", "nvidia-h100-80gb")

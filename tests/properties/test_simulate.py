@@ -9,6 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.harness.depth import examples
 
 from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.service import Request, Service
@@ -56,7 +57,7 @@ def run(requests: list[Request], service: Service, asked: list[int | None], seed
     return simulate(requests, Erratic(whims=asked), setup)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(traffic, services, whims, st.integers(0, 3))
 def test_no_request_is_lost_or_served_twice(requests: list[Request], service: Service, asked: list[int | None], seed: int) -> None:
     outcome = run(requests, service, asked, seed)
@@ -67,7 +68,7 @@ def test_no_request_is_lost_or_served_twice(requests: list[Request], service: Se
     assert math.isclose(outcome.generated, sum(request.output for request in fitting), rel_tol=1e-6, abs_tol=1e-6)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(traffic, services, whims, st.integers(0, 3))
 def test_busy_time_is_within_replica_time_and_nobody_is_faster_than_alone(
     requests: list[Request], service: Service, asked: list[int | None], seed: int
@@ -79,7 +80,7 @@ def test_busy_time_is_within_replica_time_and_nobody_is_faster_than_alone(
         assert math.isnan(ttft) or ttft >= request.prompt / service.prefill * (1 - 1e-6) - 1e-6
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(traffic, services, whims, st.integers(0, 3))
 def test_the_same_seed_gives_the_same_run(requests: list[Request], service: Service, asked: list[int | None], seed: int) -> None:
     assert repr(run(requests, service, asked, seed)) == repr(run(requests, service, asked, seed))

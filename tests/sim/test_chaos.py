@@ -7,12 +7,13 @@ import os
 from typing import Any
 
 import pytest
+from tests.harness.depth import seeds
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
 
 from llama_operator.rendering import names
 
-SEEDS = int(os.environ.get("LLAMA_SIM_SEEDS", "16"))
+SEEDS = int(os.environ.get("LLAMA_SIM_SEEDS", len(seeds(16))))
 """More for a night: a seed takes about half a second."""
 BAD = {"source": "file:///models/bad"}
 GOOD = {"source": "file:///models/tiny"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.harness.builders import KEY
+from tests.harness.depth import seeds
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
 
@@ -15,7 +16,7 @@ from llama_operator.rendering import names
 
 GATED: dict[str, Any] = {"source": "hf://meta-llama/Llama-3.1-8B-Instruct"}
 ACCEPTED: dict[str, Any] = {**GATED, "licenseAccepted": True}
-SEEDS = range(3)
+SEEDS = seeds(3)
 
 
 def live(seed: int, story: Callable[[Sim], Awaitable[None]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tests.harness.builders import KEY
+from tests.harness.depth import seeds
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
 
@@ -16,7 +17,7 @@ from llama_operator.rendering import names
 H100 = {"accelerator": "nvidia-h100-80gb"}
 BIG = {"hardware": H100, "parallelism": {"tensor": 8}}
 TWO_PODS = {"hardware": H100, "parallelism": {"tensor": 8, "pipeline": 2}}
-SEEDS = range(3)
+SEEDS = seeds(3)
 
 
 def live(seed: int, story: Callable[[Sim], Awaitable[None]], **sim: Any) -> None:
@@ -222,7 +223,7 @@ def _only_ours(run: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any
     return run_ours
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 def test_an_edit_moves_to_a_new_revision_without_more_gpus_and_the_old_is_cleared_away(seed: int) -> None:
     async def story(sim: Sim) -> None:
         sim.cluster.load = 8
@@ -302,7 +303,7 @@ def test_a_spec_that_is_refused_leaves_what_runs_alone(seed: int) -> None:
     live(seed, story)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6))
 @pytest.mark.parametrize("after", [0, 3, 9, 60])
 def test_a_deletion_at_any_moment_leaves_nothing_within_a_minute(seed: int, after: float) -> None:
     async def story(sim: Sim) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
+DIGEST = "llama-operator.dev/rules"
+"""The annotation with the digest of the rules: another starts a new pod."""
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
 RULES_MAP = "llama-rules"
 RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
@@ -57,22 +59,25 @@ def image(settings: Settings, debian: DebianPrograms) -> tuple[Path, str]:
 
 
 def ensure(cluster: Cluster) -> None:
-    """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image.
+    """Load the image, apply the manifests and wait until Prometheus is available; nothing is done if it is, from that very image and with
+    the chart's rules as they are now. One that gets other rules begins anew, without its past.
 
     Raises:
         NotReady: it is not available after 90 s.
 
     """
     target, name = image(cluster.settings, cluster.layout.debian)
-    if _available(cluster, name):
+    rules = RULES.read_text(encoding="utf-8")
+    digest = hashlib.sha256(rules.encode()).hexdigest()[:12]
+    if _available(cluster, name, digest):
         return
     with cluster.progress.step("start Prometheus in the cluster"):
         cluster.load_image(target)
         cluster.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}})
-        put_rules(cluster.api, RULES.read_text())
-        cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent))
+        put_rules(cluster.api, rules)
+        cluster.api.apply_file(MANIFEST, IMAGE=name, DISCOVERY=str(cluster.layout.scrape_targets.parent), RULES=digest)
         hint = "See: localcluster kubectl -- -n monitoring describe pods"
-        wait_for("Prometheus is available", lambda: _available(cluster, name), seconds=90, every=0.3, hint=hint)
+        wait_for("Prometheus is available", lambda: _available(cluster, name, digest), seconds=90, every=0.3, hint=hint)
 
 
 def put_rules(api: Api, text: str) -> None:
@@ -81,15 +86,15 @@ def put_rules(api: Api, text: str) -> None:
     api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"llama-operator.yaml": text}})
 
 
-def _available(cluster: Cluster, name: str) -> bool:
+def _available(cluster: Cluster, name: str, digest: str) -> bool:
     try:
         found = cluster.api.get(DEPLOYMENT)
     except ApiError as error:
         if error.code == 404:
             return False
         raise
-    status, containers = found.get("status", {}), found["spec"]["template"]["spec"]["containers"]
-    # One that an earlier version of these manifests started reads no rules.
-    reads_rules = any((volume.get("configMap") or {}).get("name") == RULES_MAP for volume in found["spec"]["template"]["spec"]["volumes"])
-    current: bool = status.get("observedGeneration") == found["metadata"]["generation"] and containers[0]["image"] == name and reads_rules
-    return current and int(status.get("availableReplicas", 0)) >= 1
+    status, template = found.get("status", {}), found["spec"]["template"]
+    wanted: bool = template["spec"]["containers"][0]["image"] == name and template["metadata"].get("annotations", {}).get(DIGEST) == digest
+    # One pod in all: while another starts, the one of before may still count as available.
+    alone = int(status.get("replicas", 0)) == int(status.get("updatedReplicas", 0)) == int(status.get("availableReplicas", 0)) == 1
+    return wanted and status.get("observedGeneration") == found["metadata"]["generation"] and alone

@@ -54,6 +54,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}true{{ end }}
 {{- end }}
 
+{{/* "true" where GrafanaDashboards are rendered, else empty. */}}
+{{- define "llama-operator.grafanaDashboards" -}}
+{{- $wanted := and .Values.monitoring.dashboards.enabled .Values.monitoring.dashboards.grafanaOperator.enabled }}
+{{- if and $wanted (.Capabilities.APIVersions.Has "grafana.integreatly.org/v1beta1/GrafanaDashboard") }}true{{ end }}
+{{- end }}
+
+{{/* The name of a dashboard's objects, given a list of the root context and the file's name. */}}
+{{- define "llama-operator.dashboard" -}}
+{{- printf "%s-%s" (include "llama-operator.fullname" (index . 0) | trunc 40 | trimSuffix "-") (index . 1 | trimSuffix ".json") }}
+{{- end }}
+
 {{/* Faults that a schema cannot see, because they lie between two values. */}}
 {{- define "llama-operator.checkValues" -}}
 {{- $scrape := int .Values.monitoring.podMonitors.intervalSeconds }}

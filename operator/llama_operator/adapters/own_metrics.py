@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from llama_operator.lifecycle.measures import CUT_CAUSES, Happened, Seen
 from llama_operator.rendering.names import Key
+from llama_operator.telemetry import cost_metrics as cost
 from llama_operator.telemetry import operator_metrics as names
+from llama_operator.telemetry.cost import ApiPrice
 from llama_operator.telemetry.exposition import Board, Sample
 from llama_operator.telemetry.metric import Metric
 
@@ -35,7 +37,8 @@ class OwnMetrics:
         self.queue_depth = self._gauge(names.QUEUE_DEPTH)
         self.queue_oldest = self._gauge(names.QUEUE_OLDEST)
         self.leading = self._gauge(names.LEADING)
-        self.board = Board[Key](names.PER_DEPLOYMENT)
+        self._api_price = self._gauge(cost.API_PRICE)
+        self.board = Board[Key]((*names.PER_DEPLOYMENT, *cost.PER_DEPLOYMENT))
         self._counts: dict[Key, dict[tuple[Metric, str], float]] = {}
         self._canary: dict[Key, float] = {}
         self._leaders: dict[Key, Mapping[str, Seen]] = {}
@@ -48,6 +51,13 @@ class OwnMetrics:
 
     def _gauge(self, metric: Metric) -> Gauge:
         return Gauge(*self._told(metric), registry=self.registry)
+
+    def tell_api_prices(self, prices: Iterable[ApiPrice]) -> None:
+        """The table of APIs to compare with, once: it is the installation's."""
+        for price in prices:
+            for kind, (least, most) in (("prompt", price.prompt), ("generated", price.generated)):
+                for bound, dollars in (("least", least), ("most", most)):
+                    self._api_price.labels(price.name, price.as_of, kind, bound).set(dollars)
 
     def passed(self, outcome: str, seconds: float) -> None:
         """A pass has ended."""

@@ -27,6 +27,8 @@ class ConditionType(StrEnum):
     """The autoscaler's last decision."""
     METRICS_AVAILABLE = "MetricsAvailable"
     """The autoscaler can see: its signals are there and fresh."""
+    SCALING_CONTESTED = "ScalingContested"
+    """Somebody else writes spec.replicas while spec.autoscaling is set."""
     DEGRADED = "Degraded"
     """Something is broken while the rest goes on."""
     UPDATE_AVAILABLE = "UpdateAvailable"
@@ -103,6 +105,11 @@ class Reason(StrEnum):
     """A sample is not a number, or negative."""
     NOT_CONFIGURED = "NotConfigured"
     """The operator was given no Prometheus."""
+    # ScalingContested
+    SOLE_WRITER = "SoleWriter"
+    """Nobody but the autoscaler sets the number of replicas."""
+    FOREIGN_WRITER = "ForeignWriter"
+    """kubectl scale, a HorizontalPodAutoscaler or KEDA set spec.replicas, which does not count; the message names the writer."""
     # Degraded
     HEALTHY = "Healthy"
     """Nothing is known to be broken."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from llama_operator.api import licence, not_served
+from llama_operator.api import licence, not_served, price
 from llama_operator.api.problems import show
 from llama_operator.api.rule import Look, Rule, pattern_rule, quote
 from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, NAME_MAX
@@ -223,15 +223,6 @@ RULES: tuple[Rule, ...] = (
         given="neither or both",
     ),
     Rule(
-        field="spec.replicas",
-        allowed="nothing (or 1) while spec.autoscaling is set: the autoscaler chooses between minReplicas and maxReplicas",
-        remedy="Remove spec.replicas, or remove spec.autoscaling to choose the number yourself.",
-        broken=_replicas_beside_autoscaling,
-        at="spec",
-        cel="!has(self.autoscaling) || !has(self.replicas) || self.replicas == 1",
-        given="a number beside spec.autoscaling",
-    ),
-    Rule(
         field="spec.podTemplate.metadata.labels",
         allowed=f"any label but {OWN_PREFIX}... and {', '.join(OWN_LABELS)}",
         remedy="Remove it: the operator finds its pods by these.",
@@ -279,5 +270,16 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, in the order in which problems are told."""
 
-WARNINGS: tuple[Rule, ...] = (licence.NAMING,)
+WARNINGS: tuple[Rule, ...] = (
+    licence.NAMING,
+    price.READABLE,
+    Rule(
+        # No error: kubectl scale and a HorizontalPodAutoscaler write it too, and are named for it (lifecycle/ownership.py).
+        field="spec.replicas",
+        allowed="nothing (or 1) while spec.autoscaling is set: the number does not count",
+        remedy="Remove spec.replicas, or remove spec.autoscaling to choose the number yourself.",
+        broken=_replicas_beside_autoscaling,
+        severity="warning",
+    ),
+)
 """Rules that refuse nothing: what they find is told as a warning."""

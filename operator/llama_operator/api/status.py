@@ -59,6 +59,52 @@ class SignalStatus(_Status):
     """Age of the measurement in seconds when it was used."""
 
 
+class VoteStatus(_Status):
+    """What one signal asks for. The highest vote counts."""
+
+    signal: str
+    """Name of the signal: requests, slots, prompts or cache."""
+
+    value: float | None = None
+    """What was measured: requests in hand, sequences in the engines, prompt tokens per second, caches' worth of tokens. Absent where it
+    could not be seen."""
+
+    replicas: float | None = None
+    """Replicas that it asks for. Absent where it could not be seen."""
+
+    age_seconds: float | None = None
+    """Age of the oldest sample in it, in seconds, at observedTime."""
+
+
+class CapStatus(_Status):
+    """Why what is asked for is not what is wanted, or what is wanted not what comes."""
+
+    by: str
+    """bounds, window, stabilization or placement."""
+
+    message: str = ""
+    """Which bound, window or place, in words."""
+
+
+class ChangeStatus(_Status):
+    """One change of the wanted number."""
+
+    time: str = Field(json_schema_extra={"format": "date-time"})
+    """When (RFC 3339, UTC)."""
+
+    from_: int = Field(alias="from")
+    """Replicas wanted before."""
+
+    to: int
+    """Replicas wanted since."""
+
+    reason: str = ""
+    """ScaledUp or ScaledDown."""
+
+    message: str = ""
+    """Why, in words and numbers: those of the event of that moment."""
+
+
 class AutoscalingStatus(_Status):
     """What the autoscaler last decided, and why."""
 
@@ -67,6 +113,33 @@ class AutoscalingStatus(_Status):
 
     current_replicas: int | None = None
     """Replicas that it counted when it decided, those that still load included."""
+
+    loading_replicas: int | None = None
+    """Of these, those that do not serve yet."""
+
+    asked_replicas: int | None = None
+    """Replicas that the demand asks for, before bounds and stabilisation. Absent while the autoscaler cannot see."""
+
+    min_replicas: int | None = None
+    """Fewest replicas at that moment: spec.autoscaling.minReplicas, or that of an open window."""
+
+    max_replicas: int | None = None
+    """Most replicas at that moment, likewise."""
+
+    open_windows: list[str] = Field(default_factory=list)
+    """Names of the time windows that are open."""
+
+    observed_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
+    """When the numbers of this object were read (RFC 3339, UTC). They are written with each change, and while they move once a minute."""
+
+    votes: list[VoteStatus] = Field(default_factory=list)
+    """What each signal asks for."""
+
+    capped_by: list[CapStatus] = Field(default_factory=list)
+    """What keeps the number from what is asked for."""
+
+    changes: list[ChangeStatus] = Field(default_factory=list)
+    """The last ten changes of the wanted number, the newest first."""
 
     reason: str = ""
     """Why, in one word."""
@@ -168,7 +241,7 @@ class Condition(_Status):
     """One condition, in Kubernetes' standard form."""
 
     type: str
-    """Accepted, Available, Progressing, Scaling, MetricsAvailable, Degraded or UpdateAvailable (reserved)."""
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable, ScalingContested, Degraded or UpdateAvailable (reserved)."""
 
     status: Literal["True", "False", "Unknown"] = "Unknown"
     """True, False or Unknown."""
@@ -229,4 +302,5 @@ class LlamaDeploymentStatus(_Status):
     """Failed starts in a row, and when the next is tried."""
 
     conditions: list[Condition] = Field(default_factory=list)
-    """Accepted, Available, Progressing, Scaling, MetricsAvailable and Degraded, each with its reason. UpdateAvailable is reserved."""
+    """Accepted, Available, Progressing, Scaling, MetricsAvailable, ScalingContested and Degraded, each with its reason. UpdateAvailable is
+    reserved."""

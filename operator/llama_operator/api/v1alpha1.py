@@ -15,13 +15,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from llama_operator.api import group
 from llama_operator.api.status import LlamaDeploymentStatus
 
-GROUP = "llama-operator.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-KIND = "LlamaDeployment"
-PLURAL = "llamadeployments"
+GROUP, VERSION, API_VERSION, KIND, PLURAL = group.GROUP, group.VERSION, group.API_VERSION, group.KIND, group.PLURAL
 SINGULAR = "llamadeployment"
 SHORT_NAME = "lld"
 CATEGORIES = ("all", "llama")
@@ -170,6 +167,32 @@ class AutoscalingObjective(_Spec):
     """Share of requests, in percent, that timeToFirstTokenSeconds holds for. Not served yet: refused."""
 
 
+class ScheduleSpec(_Spec):
+    """A time window in which other bounds count. Where several are open, the highest minReplicas and the highest maxReplicas of them do."""
+
+    name: str = Field(min_length=1, max_length=63)
+    """Name of the window, as in business-hours: what a decision says when the window set a bound."""
+
+    timezone: str = Field(default="Etc/UTC", min_length=1, max_length=64)
+    """IANA time zone of start and end, as in Europe/Berlin. Default: Etc/UTC."""
+
+    start: str = Field(min_length=9, max_length=256)
+    """When the window opens: a cron expression of five fields, as in 0 8 * * 1-5. What falls into the hour that summer time leaves out
+    comes right after it."""
+
+    end: str | None = Field(default=None, min_length=9, max_length=256)
+    """When the window closes: a cron expression of five fields, as in 0 18 * * 1-5. Either this or duration."""
+
+    duration: str | None = Field(default=None, min_length=2, max_length=16)
+    """How long the window stays open after each start, as in 10h or 1h30m. Either this or end."""
+
+    min_replicas: int | None = Field(default=None, ge=0, le=1000)
+    """Fewest replicas while the window is open. Default: spec.autoscaling.minReplicas."""
+
+    max_replicas: int | None = Field(default=None, ge=1, le=1000)
+    """Most replicas while the window is open. Default: spec.autoscaling.maxReplicas."""
+
+
 class AutoscalingSpec(_Spec):
     """How the number of replicas follows the load."""
 
@@ -190,6 +213,11 @@ class AutoscalingSpec(_Spec):
 
     scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
     """The need for fewer replicas must have lasted this many seconds before any is taken away. Default: 300."""
+
+    schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=32)
+    """Time windows with bounds of their own. A window that opens with a higher minReplicas adds replicas at once; one that closes lets them
+    go as the load allows, after scaleDownStabilizationSeconds. A maxReplicas that falls counts at once. Where several are open, the highest
+    minReplicas and the highest maxReplicas of them count. Default: none."""
 
 
 class Objectives(_Spec):

@@ -15,6 +15,7 @@ from llama_operator.api.engine_args import check_args
 from llama_operator.api.problems import Problem, show
 from llama_operator.api.rule import Look
 from llama_operator.api.rules import RULES, WARNINGS
+from llama_operator.api.schedules import check_schedules
 from llama_operator.api.v1alpha1 import API_VERSION, KIND, LlamaDeployment
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def validate(obj: Any) -> list[Problem]:
     refused = {problem.field for problem in problems}
     look = Look(raw)
     problems += [problem for rule in RULES if rule.field not in refused and (problem := rule.problem(look))]
+    if not any(field.startswith("spec.autoscaling.") for field in refused):
+        problems += check_schedules(look.mapping("spec.autoscaling"))
     args = {} if "spec.engine.args" in refused else look.mapping("spec.engine.args")  # not one by one where there are too many
     return problems + check_args(look.text("spec.engine.type") or "vllm", args)
 
@@ -128,6 +131,8 @@ def _fields_at(path: list[str]) -> list[str]:
     """The names that the model at that path knows, as users write them."""
     model: type[BaseModel] | None = LlamaDeployment
     for part in path:
+        if part.isdigit():
+            continue  # of a list: its items' model is known by then
         fields = {info.alias or name: info.annotation for name, info in model.model_fields.items()} if model else {}
         annotation = fields.get(part)
         options = [annotation, *get_args(annotation)]

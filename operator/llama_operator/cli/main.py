@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from llama_operator import __version__
-from llama_operator.cli.options import PROBLEMS, PROGRAM, UsageError, read_arguments
+from llama_operator.cli.options import PROBLEMS, PROGRAM, UsageError, commands, read_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def _run(argv: Sequence[str]) -> int:
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         return 0
     if arguments.command is None:
-        sys.stderr.write(f"{PROGRAM}: no command is given; allowed is plan, validate, simulate or catalog. See {PROGRAM} --help.\n")
+        sys.stderr.write(f"{PROGRAM}: no command is given; allowed is {commands()}. See {PROGRAM} --help.\n")
         return PROBLEMS
     # Imported by name: each command brings the libraries that it needs, and `--help` none.
     command = importlib.import_module(f"llama_operator.cli.{arguments.command}")

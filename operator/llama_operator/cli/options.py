@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 PROGRAM = "kubectl llama"
@@ -18,6 +18,7 @@ FITS, PROBLEMS, DOES_NOT_FIT = 0, 1, 2
 
 OUTPUTS = ("table", "json", "yaml")
 SIMULATE_OUTPUTS = ("table", "json", "html")
+COST_OUTPUTS = ("table", "json")
 
 
 class UsageError(Exception):
@@ -51,26 +52,36 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog=PROGRAM,
-        description="What the operator would say, without a cluster: does a model fit, is a file right, what is known.",
+        description="What the operator would say, without a cluster: does a model fit, is a file right; "
+        "and what it did in yours, why, and what it cost.",
         epilog=f"exit status: {FITS} it fits, or all is well; {PROBLEMS} what was given is wrong; {DOES_NOT_FIT} it does not fit",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="show the version and end")
     made = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     commands: dict[str, _Parser] = {}
-    for name, add in (("plan", _plan), ("validate", _validate), ("simulate", _simulate), ("catalog", _catalog)):
-        about = _ABOUT[name]
+    for name, (add, about) in _commands().items():
         commands[name] = made.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
         add(commands[name])
     return parser, commands
 
 
-_ABOUT = {
-    "plan": "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit",
-    "validate": "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits",
-    "simulate": "replay traffic against scaling policies on modelled replicas, and say what each attains and costs",
-    "catalog": "list the models and accelerators that are known by name",
-}
+def _commands() -> dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]]:
+    """Of each command: what adds its options, and what it does."""
+    return {
+        "plan": (_plan, "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit"),
+        "validate": (_validate, "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits"),
+        "simulate": (_simulate, "replay traffic against scaling policies on modelled replicas, and say what each attains and costs"),
+        "why": (_why, "say why a LlamaDeployment has the replicas that it has, or does not serve; now, or at a time before"),
+        "cost": (_cost, "say what a deployment cost, how much of it was idle, what a million tokens cost, and what an API would take"),
+        "catalog": (_catalog, "list the models and accelerators that are known by name"),
+    }
+
+
+def commands() -> str:
+    """All of them, for a message."""
+    *others, last = _commands()
+    return f"{', '.join(others)} or {last}"
 
 
 def _plan(parser: argparse.ArgumentParser) -> None:
@@ -156,9 +167,40 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
 
 
+def _cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
+    _options(
+        parser.add_argument_group("what is asked"),
+        ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
+        ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),
+        ("--gpu-hour-price", "PRICE", "dollars for one accelerator and hour (what the installation says)"),
+        ("--context", "CONTEXT", "of the kubeconfig (the current one)"),
+    )
+    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="default", help="its namespace (default)")
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=COST_OUTPUTS[0], help="table or json (table)")
+    parser.set_defaults(window="24h")
+
+
+def _why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
+    parser.add_argument("--at", metavar="TIME", help="a time before, as in 2026-11-21T15:02:00Z, 15:02 (UTC) or 10m (ago)")
+    add_cluster(parser)
+    parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
+
+
 def _catalog(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="models|accelerators", help="what to list")
     parser.add_argument("-o", "--output", metavar="FORMAT", default=OUTPUTS[0], help="table, json or yaml (table)")
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """The options of a command that asks a cluster, named as kubectl names them; `cluster.Cluster.of` reads them."""
+    _options(
+        parser.add_argument_group("which cluster", "as kubectl has it"),
+        ("-n|--namespace", "NAMESPACE", "its namespace (the context's)"),
+        ("--context", "NAME", "the context of the kubeconfig (the current one)"),
+        ("--kubeconfig", "FILE", "the kubeconfig ($KUBECONFIG, or ~/.kube/config)"),
+    )
 
 
 def _options(group: argparse._ArgumentGroup, *rows: tuple[str, str, str]) -> None:

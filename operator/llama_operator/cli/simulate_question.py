@@ -138,6 +138,9 @@ def _question(
     )
     if spec is not None and scaling is None:
         notes = [*notes, "the file asks for no autoscaling: bounds and objective are the options'"]
+    if scaling is not None and scaling.schedules:
+        windows = ", ".join(schedule.name for schedule in scaling.schedules)
+        notes = [*notes, f"the file's time windows ({windows}) are not simulated: minReplicas and maxReplicas count at all times"]
     resource = None if arguments.file is None else shown(arguments.file)
     return Question(contest=contest, traffic=words, replica=base.words, resource=resource, gpus=base.gpus, notes=tuple(notes))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_operator.api.conditions import Reason
 from llama_operator.api.v1alpha1 import AutoscalingSpec, LlamaDeploymentSpec
 from llama_operator.lifecycle.gangs import GangState, gangs_of
 from llama_operator.lifecycle.observed import World
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteView
 from llama_operator.ports import Metrics
+from llama_operator.scaling.bounds import Bounds, bounds_at
 from llama_operator.scaling.policy import Policy, Replicas, decide
 from llama_operator.scaling.signals import Load, Missing, read_load
+from llama_operator.scaling.votes import Vote
 from llama_operator.telemetry.names import selector
 
 
@@ -23,7 +25,8 @@ async def look(
     """The wanted number of replicas, and why. `max_age` is the oldest sample that counts, in seconds."""
     if spec.autoscaling is None:
         return ScalingView(enabled=False, desired=spec.replicas)
-    policy = _policy(spec.autoscaling)
+    bounds = bounds_at(spec.autoscaling, now)
+    policy = _policy(spec.autoscaling, bounds)
     before = previous.get("autoscaling") or {}
     gangs = gangs_of(world)
     ready = [gang for gang in gangs if gang.state is GangState.READY and gang.leader]
@@ -46,8 +49,12 @@ async def look(
         metrics_message=signals.message if isinstance(signals, Missing) else "all signals are there and fresh",
         signals=_signals(signals),
         memory=decision.memory,
-        votes={vote.signal: vote.replicas for vote in decision.votes if vote.replicas is not None},
+        votes=_votes(decision.votes, signals),
+        asked=decision.asked,
         expected=decision.expected,
+        bounds=BoundsView(
+            least=bounds.least, most=bounds.most, least_by=bounds.least_by, most_by=bounds.most_by, windows=tuple(bounds.windows)
+        ),
     )
 
 
@@ -57,17 +64,34 @@ def keep(previous: Mapping[str, Any]) -> ScalingView:
     return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
 
 
-def _policy(spec: AutoscalingSpec) -> Policy:
+def _policy(spec: AutoscalingSpec, bounds: Bounds) -> Policy:
     each = spec.objective.in_flight_per_replica
     if each is None:
         raise TypeError("a spec without inFlightPerReplica must have been refused: no other objective is served yet")
     return Policy(
-        min_replicas=spec.min_replicas,
-        max_replicas=spec.max_replicas,
+        min_replicas=bounds.least,
+        max_replicas=bounds.most,
+        bounded_by=(bounds.least_by, bounds.most_by),
         in_flight_per_replica=float(each),
         scale_up_seconds=float(spec.scale_up_stabilization_seconds),
         scale_down_seconds=float(spec.scale_down_stabilization_seconds),
     )
+
+
+def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
+    """The votes beside what was measured for each: what a vote makes of it is the policy's."""
+    if isinstance(signals, Missing):
+        return []
+    measured = {
+        "requests": signals.total,
+        "slots": None if signals.running is None else signals.running + (signals.waiting or 0.0),
+        "prompts": signals.prompt_rate,
+        "cache": signals.kv_use,
+    }
+    return [
+        VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=round(vote.age_seconds, 1))
+        for vote in votes
+    ]
 
 
 def _signals(signals: Load | Missing) -> list[dict[str, Any]]:

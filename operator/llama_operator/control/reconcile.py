@@ -11,7 +11,8 @@ import structlog
 
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.own_metrics import OwnMetrics
-from llama_operator.api.conditions import ConditionType, Reason, find
+from llama_operator.api.conditions import ConditionType, find
+from llama_operator.api.price import hour_price
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
@@ -19,12 +20,14 @@ from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
 from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.settings import Settings
-from llama_operator.lifecycle import measures
+from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.ownership import foreign_writer
 from llama_operator.lifecycle.plan import Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.plan_view import deviation
 from llama_operator.lifecycle.revision import keep_running, make_wish, render_context
-from llama_operator.lifecycle.status import ScalingView, build_status, says_something_new
+from llama_operator.lifecycle.scaling_view import ScalingView, newest_change, says_something_new
+from llama_operator.lifecycle.status import build_status
 from llama_operator.planning.admission import Admission, refuse
 from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models
 from llama_operator.rendering import names
@@ -34,6 +37,8 @@ log = structlog.get_logger(__name__)
 
 BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
 """Announced steps that are warnings."""
+WARNED = (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE, ConditionType.DEGRADED, ConditionType.SCALING_CONTESTED)
+"""Conditions whose bad turn is a warning."""
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
 READ_AGAIN_SECONDS = 15.0
 """Between two looks at a spec whose model could not be read yet; the hub itself is asked less often (`adapters.models`)."""
@@ -67,7 +72,7 @@ class Reconciler:
         gathered = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
         world = replace(gathered, now=now)
-        scaling = await self._scale(spec, world, previous, now)
+        scaling = await self._scale(raw, spec, world, previous, now)
         context = render_context(key, world.uid, spec, self.settings.render_options()) if spec else None
         wish = self._wish(world, context, scaling, previous)
         decided = plan(world, wish, self.settings.retry_policy(), now)
@@ -79,7 +84,7 @@ class Reconciler:
         outcome = await execute(self.hands, world, owner, context, decided.actions)
         await self._tell(owner, previous, status, outcome, now)
         await self._warn(owner, previous, status, now)
-        self._measure(world, decided, spec, status, scaling)
+        self._measure(world, decided, spec, status, scaling, raw)
         if outcome.errors:
             raise StepsFailed("; ".join(outcome.errors))
         return self._next_look(decided, scaling, wish, admission)
@@ -95,15 +100,18 @@ class Reconciler:
         deleting = bool(metadata.get("deletionTimestamp"))
         return await admit_spec(spec, pinned, previous, self.models, self.senses.reader, deleting=deleting)
 
-    async def _scale(self, spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float) -> ScalingView:
+    async def _scale(
+        self, raw: Mapping[str, Any], spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float
+    ) -> ScalingView:
         if spec is None or world.deleting:
             return autoscaler.keep(previous)
         view = await autoscaler.look(self.metrics, spec, world, previous, self.settings.metrics_stale_seconds, now)
-        if view.enabled:
-            self.own.decisions.labels(view.reason).inc()
-            if view.metrics_reason != Reason.FRESH:
-                self.own.holds.labels(view.metrics_reason).inc()
-        return view
+        if not view.enabled:
+            return view
+        self.own.decisions.labels(view.reason).inc()
+        if view.blind:
+            self.own.holds.labels(view.metrics_reason).inc()
+        return replace(view, foreign=foreign_writer(raw))
 
     def _measure(
         self,
@@ -112,11 +120,13 @@ class Reconciler:
         spec: LlamaDeploymentSpec | None,
         status: Mapping[str, Any],
         scaling: ScalingView,
+        raw: Mapping[str, Any],
     ) -> None:
         key = world.key
         self.own.happened(key, measures.happened(self.own.leaders(key), world, decided))
         served_name = spec.model.served_name or key.name if spec else ""
-        self.own.show(key, measures.gauges(key, spec, served_name, status, scaling))
+        cost = held.cost_gauges(world, hour_price(raw, self.settings.gpu_hour_prices))
+        self.own.show(key, [*measures.gauges(key, spec, served_name, status, scaling), *cost])
 
     def _wish(self, world: World, context: RenderContext | None, scaling: ScalingView, previous: Mapping[str, Any]) -> Wish | None:
         if context is not None:
@@ -155,9 +165,11 @@ class Reconciler:
         for action in outcome.done:
             if action.announce:
                 await self.events.emit(owner, action.announce, action.why, now, warning=action.announce in BAD_NEWS)
+        if (change := newest_change(previous, status)) is not None:
+            await self.events.emit(owner, change["reason"], change["message"], now)
         for kind, condition in _turned(previous.get("conditions") or [], status["conditions"]):
             bad = (condition["status"] == "False") == (kind in (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE))
-            warning = bad and kind in (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE, ConditionType.DEGRADED)
+            warning = bad and kind in WARNED
             await self.events.emit(owner, condition["reason"], f"{kind}: {condition['message']}", now, warning=warning)
 
     async def _warn(self, owner: Mapping[str, Any], previous: Mapping[str, Any], status: Mapping[str, Any], now: float) -> None:
@@ -179,12 +191,16 @@ class Reconciler:
 
 
 def _turned(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> list[tuple[ConditionType, Mapping[str, Any]]]:
-    """Conditions whose status or reason changed: what is worth an Event. A condition that begins well is not."""
+    """Conditions whose status or reason changed: what is worth an Event. A condition that begins well is not, and of Scaling only that it
+    holds or goes on: each change of the number has an Event of its own.
+    """
     turned = []
     for condition in after:
         kind = ConditionType(condition["type"])
         old = find(before, kind)
-        if old is None and condition["reason"] in ("Healthy", "Disabled", "Fresh", "Steady"):
+        if old is None and condition["reason"] in ("Healthy", "Disabled", "Fresh", "SoleWriter"):
+            continue
+        if kind is ConditionType.SCALING and (old or {"status": "True"}).get("status") == condition["status"]:
             continue
         if old is None or (old.get("status"), old.get("reason")) != (condition["status"], condition["reason"]):
             turned.append((kind, condition))

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from llama_operator.api.price import MOST
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.rendering.context import RenderOptions
+from llama_operator.telemetry.cost import API_PRICES, ApiPrice
 
 
 class Settings(BaseSettings):
@@ -48,6 +50,10 @@ class Settings(BaseSettings):
     max_load_attempts: int = Field(default=6, ge=1)
     retry_base_seconds: float = Field(default=10.0, gt=0)
     retry_max_seconds: float = Field(default=300.0, gt=0)
+    gpu_hour_prices: dict[str, Annotated[float, Field(ge=0, le=MOST)]] = Field(default_factory=dict)
+    """Dollars for one accelerator and hour, by the accelerator's name; the environment holds them as JSON."""
+    api_prices: tuple[ApiPrice, ...] = API_PRICES
+    """What to compare with; as JSON, a list of {name, asOf, prompt: [least, most], generated: [least, most]}."""
     kubeconfig: str | None = None
     """For a run outside a cluster."""
     kube_context: str | None = None
@@ -56,6 +62,14 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("api_prices", mode="before")
+    @classmethod
+    def _as_of(cls, value: object) -> object:
+        """The chart writes names in camel case, as Kubernetes does."""
+        if not isinstance(value, list):
+            return value
+        return [{"as_of" if key == "asOf" else key: held for key, held in row.items()} if isinstance(row, dict) else row for row in value]
 
     @field_validator("watch_namespaces", mode="before")
     @classmethod

@@ -56,6 +56,7 @@ SERVE_TIMEOUT = httpx.Timeout(8.0, connect=2.0)
 async def run(settings: Settings) -> None:
     """Run the operator until it is told to stop. Raises what ended it otherwise."""
     own = OwnMetrics()
+    own.tell_api_prices(settings.api_prices)
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
     started = {"standby": False, "leading": False}
 

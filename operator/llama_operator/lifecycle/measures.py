@@ -17,7 +17,7 @@ from llama_operator.lifecycle.actions import Delete
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import World, timestamp
 from llama_operator.lifecycle.plan import Plan
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import ScalingView
 from llama_operator.planning.gpus import GangShape, gang_shape
 from llama_operator.rendering import names
 from llama_operator.telemetry import operator_metrics as own
@@ -121,10 +121,10 @@ def gauges(
         shape = gang_shape(spec)
         if isinstance(shape, GangShape):
             samples.append(one(own.REPLICA_GPUS, shape.gpus))
-        if spec.autoscaling is not None:
-            samples += [one(own.MINIMUM, spec.autoscaling.min_replicas), one(own.MAXIMUM, spec.autoscaling.max_replicas)]
+        if scaling.bounds is not None:
+            samples += [one(own.MINIMUM, scaling.bounds.least), one(own.MAXIMUM, scaling.bounds.most)]
         samples += [one(metric, value, *labels) for metric, value, labels in _objectives(spec)]
-    samples += [one(own.VOTES, replicas, signal) for signal, replicas in scaling.votes.items()]
+    samples += [one(own.VOTES, vote.replicas, vote.signal) for vote in scaling.votes if vote.replicas is not None]
     if scaling.expected is not None:
         samples.append(one(own.EXPECTED, scaling.expected))
     observed = (status.get("plan") or {}).get("observed") or {}

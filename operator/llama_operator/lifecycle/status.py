@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-from llama_operator.api.conditions import Condition, merge
-from llama_operator.lifecycle import verdicts
+from llama_operator.api.conditions import Condition, Reason, merge
+from llama_operator.lifecycle import scaling_view, verdicts
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import Failures, World, rfc3339, timestamp
 from llama_operator.lifecycle.plan import Plan
 from llama_operator.lifecycle.plan_view import planned_and_observed
+from llama_operator.lifecycle.scaling_view import ScalingView
 from llama_operator.planning.admission import Admission
 from llama_operator.rendering import names
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScalingView:
-    """The autoscaler's part of the status, or that there is none."""
-
-    enabled: bool
-    desired: int
-    reason: str = ""
-    message: str = ""
-    metrics_reason: str = ""
-    """A Reason of MetricsAvailable."""
-    metrics_message: str = ""
-    signals: Sequence[Mapping[str, Any]] = ()
-    memory: Mapping[str, Any] | None = None
-    votes: Mapping[str, float] = field(default_factory=dict)
-    """Replicas that each signal asks for; signals that could not be seen are left out."""
-    expected: float | None = None
-    """Replicas that the forecast expects to be needed within one load time."""
 
 
 def build_status(
@@ -62,18 +43,21 @@ def build_status(
     if plan.failures.attempts:
         status["failures"] = failures_to_json(plan.failures)
     if scaling.enabled:
-        status["autoscaling"] = _autoscaling(scaling, len(counted), previous, now)
+        waiting = next((item.message for item in conditions if item.reason == Reason.WAITING_FOR_GPUS), "")
+        loading = sum(gang.state is not GangState.READY for gang in counted)
+        status["autoscaling"] = scaling_view.block(scaling, len(counted), loading, waiting, previous, now)
     return status
 
 
 def scaling_conditions(scaling: ScalingView) -> list[Condition]:
-    """Scaling and MetricsAvailable."""
+    """Scaling, MetricsAvailable and ScalingContested."""
     return verdicts.scaling(
         enabled=scaling.enabled,
         reason=scaling.reason,
         message=scaling.message,
         metrics_reason=scaling.metrics_reason,
         metrics_message=scaling.metrics_message,
+        foreign=scaling.foreign,
     )
 
 
@@ -94,25 +78,6 @@ def _replica(gang: Gang, failures: Failures, previous: Mapping[str, Any], now: f
         # Whole percents: the status is written when it says something new, not with every megabyte.
         entry["percent"] = float(int(agent.percent))
     return entry
-
-
-def _autoscaling(scaling: ScalingView, current: int, previous: Mapping[str, Any], now: float) -> dict[str, Any]:
-    before = previous.get("autoscaling") or {}
-    changed = before.get("desiredReplicas") not in (None, scaling.desired)
-    block: dict[str, Any] = {
-        "desiredReplicas": scaling.desired,
-        "currentReplicas": current,
-        "reason": scaling.reason,
-        "message": scaling.message,
-        "signals": [dict(signal) for signal in scaling.signals],
-    }
-    if scaling.memory:
-        # Never an empty object: server-side apply turns one that had entries before into null, which the API server then refuses.
-        block["memory"] = dict(scaling.memory)
-    last = rfc3339(now) if changed else before.get("lastScaleTime")
-    if last:
-        block["lastScaleTime"] = last
-    return block
 
 
 def failures_to_json(failures: Failures) -> dict[str, Any]:
@@ -146,17 +111,3 @@ def ready_pods(status: Mapping[str, Any]) -> frozenset[str]:
     """Names of the pods of every gang that a status calls Ready."""
     ready = (entry for entry in status.get("replicas") or [] if entry.get("phase") == GangState.READY.value)
     return frozenset(str(name) for entry in ready for name in entry.get("pods") or [])
-
-
-def says_something_new(previous: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
-    """The status differs in more than the ages of its measurements, which change with every look."""
-    return _without_ages(previous) != _without_ages(status)
-
-
-def _without_ages(status: Mapping[str, Any]) -> dict[str, Any]:
-    copy = dict(status)
-    scaling = dict(copy.get("autoscaling") or {})
-    if scaling.get("signals"):
-        scaling["signals"] = [{key: value for key, value in signal.items() if key != "ageSeconds"} for signal in scaling["signals"]]
-    copy["autoscaling"] = scaling
-    return copy

@@ -148,8 +148,10 @@ def describe(gang: Gang) -> str:
     return f"{gang.state} ({gang.why})" if gang.why else gang.state.value
 
 
-def scaling(*, enabled: bool, reason: str, message: str, metrics_reason: str, metrics_message: str) -> list[Condition]:
-    """Scaling and MetricsAvailable."""
+def scaling(
+    *, enabled: bool, reason: str, message: str, metrics_reason: str, metrics_message: str, foreign: str | None = None
+) -> list[Condition]:
+    """Scaling, MetricsAvailable and ScalingContested."""
     if not enabled:
         return [_condition(ConditionType.SCALING, "False", Reason.DISABLED, "spec.autoscaling is absent; spec.replicas counts")]
     status: ConditionStatus = "False" if reason == Reason.HOLDING else "True"
@@ -157,7 +159,15 @@ def scaling(*, enabled: bool, reason: str, message: str, metrics_reason: str, me
     return [
         _condition(ConditionType.SCALING, status, reason, message),
         _condition(ConditionType.METRICS_AVAILABLE, "True" if fresh else "False", metrics_reason, metrics_message),
+        _contested(foreign),
     ]
+
+
+def _contested(foreign: str | None) -> Condition:
+    kind = ConditionType.SCALING_CONTESTED
+    if foreign is None:
+        return _condition(kind, "False", Reason.SOLE_WRITER, "nobody else sets the number of replicas")
+    return _condition(kind, "True", Reason.FOREIGN_WRITER, foreign)
 
 
 def degraded(world: World, plan: Plan, revision: str | None) -> Condition:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from llama_operator.api import v1alpha1
+from llama_operator.api import group
 
-GROUP = v1alpha1.GROUP
-API_VERSION = v1alpha1.API_VERSION
-KIND = v1alpha1.KIND
-PLURAL = v1alpha1.PLURAL
+GROUP = group.GROUP
+API_VERSION = group.API_VERSION
+KIND = group.KIND
+PLURAL = group.PLURAL
 FINALIZER = f"{GROUP}/children"
 FIELD_MANAGER = "llama-operator"
 

@@ -71,6 +71,8 @@ class Policy:
     scale_down_seconds: float | None = 300.0
     """None: DOWN_LOADS times a load, within LEAST_DOWN_SECONDS and MOST_DOWN_SECONDS."""
     costs: Costs = field(default_factory=Costs)
+    bounded_by: tuple[str, str] = ("minReplicas", "maxReplicas")
+    """The fields that say least and most, as messages name them."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where there is not one objective, or not what it needs: a rule must have refused that before."""
@@ -98,6 +100,8 @@ class Decision:
     votes: Sequence[Vote] = ()
     expected: float | None = None
     """Replicas that should be needed within one load time, before rounding and bounds."""
+    asked: int | None = None
+    """Replicas that the demand asked for, before bounds and windows; None where it could not be seen."""
     memory: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -178,6 +182,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
         message="; ".join([_describe(look), *_notes(look, target)]),
         votes=seen.votes,
         expected=expected,
+        asked=asked,
         memory=kept,
     )
 
@@ -229,7 +234,7 @@ def _notes(look: _Look, target: int) -> Sequence[str]:
     if look.stalled and look.asked > recommend(look.expected):
         notes.append(f"one more, because {look.stalled} of the loads take far longer than those before")
     if look.bounded != look.asked:
-        notes.append(f"bounded to {look.bounded} by {'maxReplicas' if look.asked > look.bounded else 'minReplicas'}")
+        notes.append(f"bounded to {look.bounded} by {policy.bounded_by[look.asked > look.bounded]}")
     if target != before:
         notes.append(f"from {before} to {target}")
     elif look.bounded > wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from llama_operator.telemetry.cost_metrics import COST
 from llama_operator.telemetry.engine_metrics import AGENT, SERVE, SERVER, VLLM_METRICS
 from llama_operator.telemetry.metric import Metric, family, nearest
 from llama_operator.telemetry.operator_metrics import OPERATOR
@@ -27,7 +28,7 @@ PROMETHEUS = (
 )
 
 CATALOGUE: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*SERVER, *SERVE, *VLLM_METRICS, *AGENT, *OPERATOR, *RECORDED, *PROMETHEUS)
+    metric.name: metric for metric in (*SERVER, *SERVE, *VLLM_METRICS, *AGENT, *OPERATOR, *RECORDED, *COST, *PROMETHEUS)
 }
 
 _NAMES = re.compile(r"(?<![\w:\"])(?:ray_(?:serve|vllm|llama)_\w+|llama_operator_\w+|llama_agent_\w+|llama:[\w:]+|ALERTS\b)")

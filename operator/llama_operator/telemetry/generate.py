@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from llama_operator.telemetry.rules import alerts, recording
+from llama_operator.telemetry.rules import alerts, cost, recording
 from llama_operator.telemetry.rules.rule import REAL, Group, Pace
 
 COMMAND = "python -m llama_operator.telemetry.generate"
@@ -25,7 +25,7 @@ RULES_FILE = "helm/llama-operator/rules/llama-operator.yaml"
 
 def groups(pace: Pace = REAL) -> list[Group]:
     """Every rule: what is recorded first, then what reads it."""
-    return [*recording.groups(pace), *alerts.groups(pace)]
+    return [*recording.groups(pace), *cost.groups(pace), *alerts.groups(pace)]
 
 
 def document(pace: Pace = REAL) -> dict[str, Any]:

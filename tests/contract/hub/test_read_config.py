@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
+from tests.harness.http import local_client
 from tests.harness.hub import FakeHub, Repo
 
 from llama_operator.adapters.hub import MAX_BYTES, Hub, HubProblem, parse_config
@@ -39,7 +39,7 @@ class Clock:
 
 
 async def ask(url: str, *sources: str, clock: Clock | None = None, revision: str | None = None) -> list[dict[str, Any] | HubProblem]:
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with local_client() as client:
         reader = Hub(client, url, monotonic=clock or Clock())
         return [await reader.read_config(source, revision) for source in sources]
 
@@ -57,7 +57,7 @@ async def test_it_is_asked_for_once(hub: FakeHub) -> None:
 async def test_a_failure_is_remembered_for_a_while_only(hub: FakeHub) -> None:
     clock = Clock()
     hub.faults.server_errors = 1
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with local_client() as client:
         reader = Hub(client, hub.url, monotonic=clock, retry_seconds=60)
         assert isinstance(await reader.read_config("hf://org/llama"), HubProblem)
         clock.now += 59

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.harness.checkpoints import CONFIG, file_of, header_of, sharded, tensors_of
+from tests.harness.depth import examples
 
 from llama_operator.adapters.model_files import folder
 from llama_operator.adapters.model_files.folder import FolderReader
@@ -173,7 +174,7 @@ async def test_a_file_that_becomes_a_pipe_while_it_is_opened_is_not_waited_for(m
     assert "not a regular file" in (await refused(f"file://{model}")).message
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(40))
 @given(
     st.dictionaries(
         st.sampled_from(["config.json", "model.safetensors", INDEX_FILE, "hf_quant_config.json"]), st.binary(max_size=40), max_size=4

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.checkpoints import CONFIG, QUANTISED, file_of, header_of, sharded, tensors_of
+from tests.harness.http import local_client
 from tests.harness.hub import FakeHub, Faults, Repo
 
 from llama_operator.adapters.model_files.hub import HubReader, retry_after
@@ -36,6 +38,12 @@ FACTORS = [
 
 
 def repos() -> dict[str, Repo]:
+    """A hub's content of its own for each test; the files' bytes are made once."""
+    return copy.deepcopy(_repos())
+
+
+@cache
+def _repos() -> dict[str, Repo]:
     whole = {"config.json": CONFIG_JSON, "model.safetensors": file_of(TENSORS)}
     modelopt = tensors_of(CONFIG | {"quantization_config": {"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"]}})
     return {
@@ -80,7 +88,7 @@ def hub() -> Iterator[FakeHub]:
 async def read(
     url: str, source: str, *, token: str | None = None, revision: str | None = None, seconds: float = 20.0, timeout: float = 5.0
 ) -> Any:
-    async with httpx.AsyncClient(timeout=timeout) as client:
+    async with local_client(timeout) as client:
         reader = HubReader(client, url, token, request_seconds=seconds)
         return await (reader.read_adapter if "adapter" in source else reader.read_model)(source, revision)
 

@@ -7,9 +7,9 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
-import httpx
 import pytest
 from tests.harness.checkpoints import CONFIG, file_of, tensors_of
+from tests.harness.http import local_client
 from tests.harness.hub import FakeHub, Repo
 
 from llama_operator.adapters.hub import Hub
@@ -50,7 +50,7 @@ class Clock:
 @asynccontextmanager
 async def models(url: str, clock: Clock | None = None) -> AsyncIterator[KnownModels]:
     ticks = clock or Clock()
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with local_client() as client:
         yield KnownModels(HubReader(client, url) if url else None, Hub(client, url, monotonic=ticks), monotonic=ticks)
 
 
@@ -161,7 +161,7 @@ class Endless:
 
 
 async def test_headers_that_take_too_long_give_way_to_the_config(hub: FakeHub) -> None:
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with local_client() as client:
         known = KnownModels(Endless(), Hub(client, hub.url, monotonic=Clock()), monotonic=Clock(), read_seconds=0.05)
         found = await known.facts("hf://org/whole")
     assert isinstance(found, ModelFacts)

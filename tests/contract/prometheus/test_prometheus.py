@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from tests.harness.http import local_client
 
 from llama_operator.adapters import prometheus
 from llama_operator.adapters.prometheus import Prometheus
@@ -148,7 +149,7 @@ def test_an_address_that_is_none_is_missing_too(url: str) -> None:
     """Not a MockTransport's business: the client refuses the URL before it connects."""
 
     async def run() -> Sequence[Series] | Missing:
-        async with httpx.AsyncClient() as client:
+        async with local_client() as client:
             return await Prometheus(client, url).newest("x")
 
     found = asyncio.run(run())

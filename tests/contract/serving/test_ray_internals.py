@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,13 @@ def test_the_router_can_be_put_beside_a_server() -> None:
     assert "ingress_request_router" in inspect.signature(Application._with_ingress_request_router).parameters
     # serve.ingress has wrapped the class: the constructor that takes the server's handle is the wrapped one's.
     assert any("server" in inspect.signature(base.__init__).parameters for base in LLMRouter.__mro__)
+
+
+def test_the_router_s_process_imports_no_torch_and_may_yet() -> None:
+    # A process of its own: this one has imported much already.
+    code = "import sys, llama_serving.router; assert 'torch' not in sys.modules; import torch; assert torch.__version__"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_flags_of_the_fast_path_have_these_names() -> None:

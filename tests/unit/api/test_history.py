@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.harness import crd_history
 from tests.harness.crd_history import Earlier, Schema, narrowings
+from tests.harness.depth import examples
 
 from llama_operator.api.rule import Look
 from llama_operator.api.rules import RULES
@@ -108,7 +109,7 @@ OLD_RULES = {version.name: [rule for rule in RULES if rule not in new_rules(vers
 SPECS = {version.name: valid_under(version.schema["properties"]["spec"], "spec") for version in EARLIER}
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.data())
 def test_whatever_an_earlier_schema_took_is_readable_and_refused_for_stated_reasons_alone(data: st.DataObject) -> None:
     version = data.draw(st.sampled_from(sorted(SPECS)))

@@ -6,10 +6,12 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.harness import yaml_files
 
 from localcluster import programs
 
@@ -28,10 +30,10 @@ class Rendered:
 
     text: str
 
-    @property
+    @cached_property
     def manifests(self) -> list[Manifest]:
         """Every object, in Helm's order of installation."""
-        return [document for document in yaml.safe_load_all(self.text) if document]
+        return yaml_files.read_all(self.text)
 
     def of_kind(self, *kinds: str) -> list[Manifest]:
         """The objects of these kinds."""
@@ -80,6 +82,10 @@ class Helm:
         return Rendered(done.stdout)
 
     def _template(self, values: Mapping[str, Any], apis: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        return self._once(yaml.safe_dump(dict(values)), tuple(apis))
+
+    @cache  # noqa: B019 - there is one Helm in a session, and many tests look at what it makes of the same values
+    def _once(self, values: str, apis: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         given = [word for api in apis for word in ("--api-versions", api)]
         arguments = ["template", "llama", str(CHART), "--namespace", "llama-system", "--kube-version", KUBERNETES, "--values", "-", *given]
-        return self.run(*arguments, stdin=yaml.safe_dump(dict(values)))
+        return self.run(*arguments, stdin=values)

@@ -37,7 +37,7 @@ def test_the_chart_sets_every_setting_and_no_variable_that_is_none(helm: Helm) -
 
 def test_the_chart_and_the_code_have_the_same_defaults(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
     charted = _settings(monkeypatch, _environment(helm)).model_dump()
-    coded = {name: field.default for name, field in Settings.model_fields.items()}
+    coded = Settings.model_construct().model_dump()
     given_by_the_release = {"image", "default_serving_image", "namespace", "pod_name"}
     differ = {name: (charted[name], coded[name]) for name in coded if name not in given_by_the_release and charted[name] != coded[name]}
     assert differ == {}
@@ -56,6 +56,10 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
         "log": {"level": "debug", "format": "console"},
         "ports": {"health": 9001, "metrics": 9002},
         "hub": {"endpoint": "http://mirror"},
+        "cost": {
+            "gpuHourPrices": {"nvidia-h100-80gb": 2.5, "cpu": 0.04},
+            "apiPrices": [{"name": "x", "asOf": "2026-11", "prompt": [1, 2.5], "generated": [3, 4]}],
+        },
         "canary": {"intervalSeconds": 30},
     }
     settings = _settings(monkeypatch, _environment(helm, values))
@@ -86,6 +90,8 @@ def test_values_reach_the_settings_that_their_comments_name(helm: Helm, monkeypa
         "max_load_attempts": 2,
         "retry_base_seconds": 1.0,
         "retry_max_seconds": 1000000.0,
+        "gpu_hour_prices": {"nvidia-h100-80gb": 2.5, "cpu": 0.04},
+        "api_prices": ({"name": "x", "as_of": "2026-11", "prompt": (1.0, 2.5), "generated": (3.0, 4.0)},),
     }
 
 

@@ -14,7 +14,7 @@ Values = dict[str, Any]
 VALUES: Values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 SCHEMA: Values = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
-FREE_FORM = {"resources.requests", "resources.limits"}
+FREE_FORM = {"resources.requests", "resources.limits", "cost.gpuHourPrices"}
 """Objects whose keys are Kubernetes' own or the user's."""
 
 
@@ -104,6 +104,12 @@ def test_every_value_has_a_comment_or_an_empty_default_that_says_it_all() -> Non
         ({"reconcile": {"workers": 0}}, "workers"),
         ({"monitoring": {"podMonitors": {"enabled": "yes"}}}, "enabled"),
         ({"hub": {"endpoint": ""}}, "endpoint"),
+        ({"cost": {"gpuHourPrices": {"H100": 2}}}, "H100"),
+        ({"cost": {"gpuHourPrices": {"nvidia-h100-80gb": "2.5"}}}, "gpuHourPrices"),
+        ({"cost": {"gpuHourPrices": {"nvidia-h100-80gb": -1}}}, "gpuHourPrices"),
+        ({"cost": {"apiPrices": [{"name": "x"}]}}, "apiPrices"),
+        ({"cost": {"apiPrices": [{"name": "x", "asOf": "July", "prompt": [1, 1], "generated": [1, 1]}]}}, "asOf"),
+        ({"monitoring": {"dashboards": {"label": {"name": "not a label"}}}}, "label"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.harness.depth import examples
 
 from llama_serving.checkpoint import HEADER_LIMIT, Checkpoint, CheckpointError, preflight, read_header
 from llama_serving.config import ServingConfig
@@ -251,7 +252,7 @@ def test_only_headers_are_read(tmp_path: Path) -> None:
     assert read_header(path) == (size, {"t"})
 
 
-FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
+FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(150))
 
 
 @FUZZ

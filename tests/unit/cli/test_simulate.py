@@ -20,7 +20,7 @@ from llama_operator.simulate.service import Request
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "deploy" / "examples"
 HEADER = "arrival_seconds,input_tokens,output_tokens"
-SHORT = ("simulate", "--generate", "conversation", "--hours", "0.1", "--load-seconds", "30")
+SHORT = ("simulate", "--generate", "conversation", "--hours", "0.03", "--load-seconds", "30")
 ALL = "ours,hpa,keda,kpa,ray,aibrix,static:3,clairvoyant"
 KEYS = [
     "policy", "requests", "attainment", "replicaSeconds", "meanReplicas", "ttft", "scaleEvents", "unserved", "attainmentVsClairvoyant",

@@ -11,7 +11,7 @@ from tests.harness.builders import NEW, NOW, OLD, Scene, spec
 
 from llama_operator.control import autoscaler
 from llama_operator.lifecycle.gangs import GangState
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import ScalingView
 from llama_operator.scaling.signals import Missing, Series
 from llama_operator.telemetry import names as metric
 

@@ -14,13 +14,8 @@ from llama_operator.lifecycle.observed import Agent, Failures, Unknown, World
 from llama_operator.lifecycle.plan import plan
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.lifecycle.revision import make_wish
-from llama_operator.lifecycle.status import (
-    ScalingView,
-    build_status,
-    failures_from_json,
-    failures_to_json,
-    says_something_new,
-)
+from llama_operator.lifecycle.scaling_view import ScalingView, says_something_new
+from llama_operator.lifecycle.status import build_status, failures_from_json, failures_to_json
 from llama_operator.planning.admission import Admission, refuse
 from llama_operator.planning.parallelism import Parallelism
 
@@ -278,8 +273,8 @@ def test_a_phase_that_changes_begins_now() -> None:
     assert [replica["since"] for replica in later["replicas"]] == ["2026-09-21T14:13:20Z", "2026-09-21T14:14:20Z"]
 
 
-def scaled(age: float, value: float = 4.0) -> dict[str, Any]:
-    signals = [{"name": "requestsInFlight", "value": value, "ageSeconds": age}]
+def scaled(age: float) -> dict[str, Any]:
+    signals = [{"name": "requestsInFlight", "value": 4.0, "ageSeconds": age}]
     view = ScalingView(
         enabled=True,
         desired=2,
@@ -293,9 +288,9 @@ def scaled(age: float, value: float = 4.0) -> dict[str, Any]:
     return status_of(percent_story(), view)
 
 
-def test_ages_of_measurements_are_no_news_and_their_values_are() -> None:
+def test_ages_of_measurements_are_no_news() -> None:
+    """What else of scaling is news and what is not: test_scaling_view.py."""
     assert not says_something_new(scaled(1.0), scaled(6.0))
-    assert says_something_new(scaled(1.0), scaled(1.0, value=5.0))
     assert says_something_new({}, scaled(1.0))
 
 

@@ -29,6 +29,15 @@ def main():
     raise Exception("The current node timed out during startup.")
 """
 
+AGENT = """
+import runpy
+from llama_serving.agent import agent
+
+agent.LOOK_SECONDS = agent.RETRY_SECONDS = 0.1
+runpy.run_module("llama_serving.agent", run_name="__main__", alter_sys=True)
+"""
+"""The agent, without its patience: five tries of a real one take a minute of pauses and looks."""
+
 pytestmark = pytest.mark.skipif(find_spec("ray") is not None, reason="the real Ray is installed here; the fake one cannot take its place")
 Start = Callable[[int], tuple[subprocess.Popen[bytes], int]]
 
@@ -59,7 +68,7 @@ def head(tmp_path: Path) -> Iterator[Start]:
             "FAKE_RAY_FAILURES": str(failures),
         }
         with (tmp_path / "log").open("wb") as log:
-            started.append(subprocess.Popen([sys.executable, "-m", "llama_serving.agent"], env=environment, stdout=log, stderr=log))
+            started.append(subprocess.Popen([sys.executable, "-c", AGENT], env=environment, stdout=log, stderr=log))
         return started[-1], port
 
     yield start

@@ -16,7 +16,7 @@ from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.measures import Happened, Seen, gauges, happened
 from llama_operator.lifecycle.observed import Agent, Failures, Pod, World
 from llama_operator.lifecycle.plan import Plan
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteView
 from llama_operator.rendering.names import Key
 from llama_operator.telemetry import operator_metrics as own
 from llama_operator.telemetry.catalogue import look_up
@@ -39,7 +39,9 @@ CONDITIONS = {
     "MetricsAvailable": "Fresh",
     "Degraded": "Healthy",
 }
-VIEW = ScalingView(enabled=True, desired=2, votes={"slots": 1.5, "prompts": 0.5, "cache": 0.25}, expected=1.5)
+ASKED = {"slots": 1.5, "prompts": 0.5, "cache": 0.25, "requests": None}
+VOTES = [VoteView(signal=signal, value=1.0, replicas=replicas, age_seconds=3.0) for signal, replicas in ASKED.items()]
+VIEW = ScalingView(enabled=True, desired=2, votes=VOTES, asked=2, expected=1.5, bounds=BoundsView(least=1, most=4))
 
 
 def status(replicas: int = 2, *, loading: bool = True, **changes: Any) -> dict[str, Any]:

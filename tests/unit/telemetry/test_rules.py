@@ -10,9 +10,9 @@ import pytest
 from tests.harness import promtool
 from tests.unit.telemetry.cases import BURNS, CASES, Case, Series, engine, objective, own, replicas, state, steady
 
-from llama_operator.telemetry.catalogue import used_in
+from llama_operator.telemetry.catalogue import CATALOGUE, used_in
 from llama_operator.telemetry.generate import RULES_FILE, document, groups, render
-from llama_operator.telemetry.recorded import GROUPED, RECORDED
+from llama_operator.telemetry.recorded import GROUPED
 from llama_operator.telemetry.rules.burn import TABLE
 from llama_operator.telemetry.rules.rule import REAL, Alert, Pace, Recording
 
@@ -189,7 +189,9 @@ def test_a_rule_names_only_what_is_catalogued_and_never_mixes_namespaces(rule: A
 
 
 def test_what_is_recorded_is_what_the_catalogue_says() -> None:
-    assert sorted(rule.metric.name for rule in RULES if isinstance(rule, Recording)) == sorted(metric.name for metric in RECORDED)
+    assert sorted(rule.metric.name for rule in RULES if isinstance(rule, Recording)) == sorted(
+        metric.name for metric in CATALOGUE.values() if metric.source == "recorded"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.harness.checkpoints import CONFIG, header_of, tensors_of
+from tests.harness.depth import examples
 
 from llama_operator.api.problems import Problem
 from llama_operator.planning.models.layouts import DTYPE_BITS
@@ -139,7 +140,7 @@ SHARED = sorted(set(DTYPE_BITS) & set(checkpoint.DTYPE_BITS))
 sound = st.lists(st.tuples(st.sampled_from(SHARED), st.lists(st.integers(0, 3), max_size=3)), max_size=3)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(150))
 @given(st.one_of(headers, st.binary(max_size=60), sound), st.integers(-1, 1))
 def test_operator_and_pods_come_to_one_verdict(tmp_path: Path, made: Any, more: int) -> None:
     """The pods' preflight reads the same files with code of its own: what one accepts the other does, types that only we know apart."""

@@ -1,0 +1,167 @@
+"""The API server, asked through the user's own kubectl, and never changed.
+
+    kubectl get --raw PATH ─▶ JSON, or a KubectlError that says in one word what went wrong
+
+kubeconfig files, contexts, proxies, certificates and the programs that log a user in are kubectl's business: whoever it lets in gets the
+same here. It starts in a tenth of a second, where the Python client takes two to be imported.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from llama_operator.adapters.kinds import KINDS
+
+PROGRAM = "kubectl"
+REQUEST_SECONDS = 15
+"""kubectl's --request-timeout; it has none of its own."""
+ENDS_SECONDS = REQUEST_SECONDS + 15.0
+"""After which kubectl is ended: it may run a login first, which no request timeout bounds."""
+PAGE_SIZE = 500
+
+Why = Literal["NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized", "Forbidden", "NotFound", "Refused"]
+
+
+class KubectlError(Exception):
+    """The cluster could not be asked, or refused. `message` is kubectl's own last line.
+
+    NoKubectl: no such program here. NoSuchConfig: the kubeconfig or context is wrong. NoAnswer: no API server is reached. Unauthorized: it
+    does not know the user. Forbidden: the user has not the right. NotFound: no such object, or no such kind. Refused: anything else.
+    """
+
+    def __init__(self, why: Why, message: str) -> None:
+        super().__init__(f"{why}: {message}")
+        self.why = why
+        self.message = message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """How a program ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def start(command: Sequence[str]) -> Finished:
+    """Runs kubectl to its end. Raises KubectlError.
+
+    It gets no standard input: it would ask for a password where nobody sees the question.
+    """
+    if shutil.which(command[0]) is None:
+        raise KubectlError("NoKubectl", f"{command[0]} is not on the PATH")
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=ENDS_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise KubectlError("NoAnswer", f"{command[0]} did not end within {ENDS_SECONDS:.0f} s") from None
+    except OSError as error:
+        raise KubectlError("NoKubectl", f"{command[0]} cannot be started: {error.strerror}") from None
+    return Finished(status=done.returncode, out=done.stdout.decode("utf-8", "replace"), err=done.stderr.decode("utf-8", "replace"))
+
+
+class Kubectl:
+    """Asks one cluster. Every method raises KubectlError."""
+
+    def __init__(
+        self, *, kubeconfig: str | None = None, context: str | None = None, run: Callable[[Sequence[str]], Finished] | None = None
+    ) -> None:
+        """The flags as kubectl has them; None: what kubectl takes by itself."""
+        self._flags = [f"--{name}={value}" for name, value in (("kubeconfig", kubeconfig), ("context", context)) if value is not None]
+        self._run = run or start
+
+    def namespace(self) -> str:
+        """The context's namespace, `default` where it names none."""
+        done = self._run([PROGRAM, *self._flags, "config", "view", "--minify", "--output=jsonpath={..namespace}"])
+        if done.status == 0:
+            return done.out.strip() or "default"
+        error = explain(done)
+        if error.why == "NoSuchConfig" and "current-context must exist" in error.message:
+            return "default"  # no context at all, as in a pod: kubectl then speaks to the cluster that it is in
+        raise error
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object; None where it is not."""
+        try:
+            return self._json(KINDS[kind].path(namespace, name))
+        except KubectlError as error:
+            if error.why == "NotFound":
+                return None
+            raise
+
+    def list(self, kind: str, namespace: str | None = None, labels: str | None = None, fields: str | None = None) -> list[dict[str, Any]]:
+        """All objects of a kind, page by page; of all namespaces where none is named."""
+        given = {"limit": str(PAGE_SIZE), "labelSelector": labels, "fieldSelector": fields}
+        query = {key: value for key, value in given.items() if value}
+        items: list[dict[str, Any]] = []
+        while True:
+            page = self._json(KINDS[kind].path(namespace), query)
+            items += page.get("items") or []
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return [{"apiVersion": KINDS[kind].api_version, "kind": kind, **item} for item in items]
+            query["continue"] = token
+
+    def raw(self, path: str) -> str:
+        """What the API server answers at a path, as through its proxy to a Service."""
+        done = self._run([PROGRAM, *self._flags, f"--request-timeout={REQUEST_SECONDS}s", "get", "--raw", path])
+        if done.status:
+            raise explain(done)
+        return done.out
+
+    def command(self, *arguments: str) -> Sequence[str]:
+        """The command line of another kubectl that asks the same cluster, as for `logs`. The caller runs it."""
+        return [PROGRAM, *self._flags, *arguments]
+
+    def _json(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        text = self.raw(f"{path}?{urlencode(query)}" if query else path)
+        try:
+            body = json.loads(text)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise KubectlError("Refused", f"{path}: the answer is no JSON object")
+        return body
+
+
+_SIGNS: Sequence[tuple[str, Why]] = (
+    # Told apart by kubectl's words: its exit status is 1 for all of them.
+    ("(Forbidden)", "Forbidden"),
+    ("(NotFound)", "NotFound"),
+    ("(Unauthorized)", "Unauthorized"),
+    ("You must be logged in", "Unauthorized"),
+    ("getting credentials", "Unauthorized"),
+    ("Please enter Username", "Unauthorized"),
+    ("context was not found", "NoSuchConfig"),
+    ("current-context must exist", "NoSuchConfig"),
+    ('error: context "', "NoSuchConfig"),
+    ("error: stat ", "NoSuchConfig"),
+    ("error loading config file", "NoSuchConfig"),
+    ("invalid configuration", "NoSuchConfig"),
+    ("Unable to connect to the server", "NoAnswer"),
+    ("The connection to the server", "NoAnswer"),
+    ("Client.Timeout", "NoAnswer"),
+    ("context deadline exceeded", "NoAnswer"),
+    ("(ServiceUnavailable)", "NoAnswer"),
+)
+
+
+def explain(done: Finished) -> KubectlError:
+    """What kubectl meant. Its last line counts: warnings and log lines come before it."""
+    lines = [line.strip() for line in done.err.splitlines() if line.strip()]
+    message = lines[-1] if lines else f"{PROGRAM} ended with status {done.status} and said nothing"
+    why: Why = next((why for sign, why in _SIGNS if sign in message), "Refused")
+    return KubectlError(why, message)
+
+
+def together(*asks: Callable[[], Any]) -> list[Any]:
+    """The answers of several questions that are asked at once, in their order. Raises what the first of them raised."""
+    with ThreadPoolExecutor(max_workers=max(len(asks), 1)) as pool:
+        return [future.result() for future in [pool.submit(ask) for ask in asks]]

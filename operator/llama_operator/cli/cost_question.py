@@ -1,0 +1,256 @@
+"""What `kubectl llama cost` asks: the options read, a Prometheus found, its answers put together.
+
+The Prometheus is, in this order:
+    --prometheus http://…              that one
+    --prometheus NAMESPACE/SERVICE:PORT  that Service, through the API server
+    nothing                            the one that the operator was given (its Deployment says which), through the API server where it is a
+                                       Service of the cluster
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from llama_operator.adapters.prometheus_instant import (
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    Labels,
+    PrometheusInstant,
+    over_http,
+    run,
+    service_path,
+    through_kubectl,
+)
+from llama_operator.api.price import MOST
+from llama_operator.api.problems import Problem
+from llama_operator.api.rules import NAME
+from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.simulate_history import LAST_PORT, LONGEST, read_window
+from llama_operator.scaling.signals import Missing
+from llama_operator.telemetry import cost_queries as ask
+from llama_operator.telemetry.cost import API_PRICES, ApiPrice, Bill, Measured, bill
+
+SHORTEST = 60
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SERVICE = re.compile(rf"({_LABEL})/({_LABEL}):([0-9]{{1,5}})", re.ASCII)
+_PRICE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
+SET_UP = "See docs/cost.md."
+ASKED_AT_ONCE = 4
+"""Queries under way together: enough to hide the way to the API server, few enough for a small Prometheus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Whose cost, over how much time, and where to ask."""
+
+    namespace: str
+    name: str
+    window: int
+    prometheus: str | None
+    kubectl: Sequence[str]
+    hour_price: float | None
+    """Instead of what the installation says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The bill, and what is to be known of it."""
+
+    question: Question
+    bill: Bill
+    notes: Sequence[str]
+
+
+def read_question(arguments: argparse.Namespace) -> Question:
+    """The options. Raises BadInput with all that is wrong."""
+    problems = []
+    for field, name, pattern in (("NAME", arguments.name, NAME), ("--namespace", arguments.namespace, _LABEL)):
+        if name is None or len(name) > 63 or re.fullmatch(pattern, name) is None:
+            given = quoted(name) if name else "nothing"
+            remedy = "Name a LlamaDeployment: kubectl get lld -A lists them."
+            problems.append(Problem(field=field, given=given, allowed="a name of Kubernetes", remedy=remedy))
+    window = read_window(arguments.window)
+    if window is None or not SHORTEST <= window <= LONGEST:
+        allowed = "a time from 1m to 366d, as in 30m, 24h or 7d"
+        problems.append(Problem(field="--window", given=quoted(arguments.window), allowed=allowed, remedy="Correct it."))
+    given = arguments.gpu_hour_price
+    price = float(given) if given is not None and _PRICE.fullmatch(given) else None
+    if given is not None and (price is None or price > MOST):
+        allowed = f"dollars for one accelerator and hour, at most {MOST:g}"
+        problems.append(Problem(field="--gpu-hour-price", given=quoted(given), allowed=allowed, remedy="Correct it."))
+    if arguments.prometheus is not None and not (_is_url(arguments.prometheus) or _SERVICE.fullmatch(arguments.prometheus)):
+        allowed = "http://…, https://… or NAMESPACE/SERVICE:PORT"
+        problems.append(Problem(field="--prometheus", given=quoted(arguments.prometheus), allowed=allowed, remedy="Correct it."))
+    if problems:
+        raise BadInput.of(*problems)
+    context = ("--context", arguments.context) if arguments.context else ()
+    return Question(
+        namespace=arguments.namespace,
+        name=arguments.name,
+        window=window or 0,
+        prometheus=arguments.prometheus,
+        kubectl=("kubectl", *context, f"--request-timeout={ANSWER_SECONDS:g}s"),
+        hour_price=price,
+    )
+
+
+def answer(question: Question) -> Answer:
+    """Asks Prometheus. Raises BadInput where it cannot answer, or knows nothing of the deployment."""
+    return asyncio.run(_answer(question, time.time()))
+
+
+async def _answer(question: Question, now: float) -> Answer:
+    async with _prometheus(question) as prometheus:
+        numbers, prices = await _ask(prometheus, question, now)
+    seconds = ask.step_seconds(question.window)
+    held = numbers["accelerator_steps"]
+    if held is None and numbers["prompt_tokens"] is None and numbers["generated_tokens"] is None:
+        given = f"{question.namespace}/{question.name}, of which Prometheus knows nothing within {question.window} s"
+        remedy = f"Correct NAME and --namespace, or ask for a longer --window; is the operator scraped? {SET_UP}"
+        raise BadInput.of(Problem(field="NAME", given=given, allowed="a LlamaDeployment that Prometheus has seen", remedy=remedy))
+    scale = seconds / 3600 if question.hour_price is None else seconds / 3600 * question.hour_price
+    which = ("cost", "idle_cost") if question.hour_price is None else ("accelerator", "idle_accelerator")
+    cost, idle = (numbers[f"{kind}_steps"] for kind in which)
+    known = numbers["known_steps"] if question.hour_price is None else numbers["held_steps"]
+    measured = Measured(
+        window_seconds=question.window,
+        known_seconds=(known or 0.0) * seconds,
+        cost=None if cost is None else cost * scale,
+        idle_cost=None if idle is None else idle * scale,
+        accelerator_hours=None if held is None else held * seconds / 3600,
+        prompt_tokens=numbers["prompt_tokens"],
+        generated_tokens=numbers["generated_tokens"],
+        prefill_seconds=numbers["prefill_seconds"],
+        decode_seconds=numbers["decode_seconds"],
+    )
+    found = bill(measured, prices or API_PRICES)
+    return Answer(question=question, bill=found, notes=_notes(question, found, given=bool(prices)))
+
+
+async def _ask(prometheus: PrometheusInstant, question: Question, now: float) -> tuple[dict[str, float | None], list[ApiPrice]]:
+    queries = ask.bill_queries(question.namespace, question.name, question.window)
+    gate = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def one(query: str) -> float | Missing | None:
+        async with gate:
+            return await prometheus.one(query, now)
+
+    # The first alone: a Prometheus that does not answer is waited for once.
+    first, *others = queries.items()
+    found = {first[0]: await one(first[1])}
+    if not isinstance(found[first[0]], Missing):
+        found |= dict(zip(dict(others), await asyncio.gather(*(one(query) for _, query in others)), strict=True))
+    table = Missing(reason="", message="") if any(isinstance(value, Missing) for value in found.values()) else None
+    rows = table or await prometheus.vector(ask.API_PRICES_QUERY, now)
+    numbers: dict[str, float | None] = {}
+    for name, value in found.items():
+        if isinstance(value, Missing):
+            raise _no_answer(value)
+        numbers[name] = value
+    if isinstance(rows, Missing):
+        raise _no_answer(rows)
+    return numbers, read_table(rows)
+
+
+def read_table(rows: Sequence[tuple[Labels, float]]) -> list[ApiPrice]:
+    """The API prices that the operator tells; an entry that lacks a number is left out."""
+    found: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
+    for labels, value in rows:
+        entry = found.setdefault((labels.get("api", ""), labels.get("as_of", "")), {})
+        entry[labels.get("kind", ""), labels.get("bound", "")] = value
+    wanted = [(kind, bound) for kind in ("prompt", "generated") for bound in ("least", "most")]
+    return [
+        ApiPrice(
+            name=name,
+            as_of=as_of,
+            prompt=(entry["prompt", "least"], entry["prompt", "most"]),
+            generated=(entry["generated", "least"], entry["generated", "most"]),
+        )
+        for (name, as_of), entry in sorted(found.items())
+        if all(key in entry for key in wanted)
+    ]
+
+
+@asynccontextmanager
+async def _prometheus(question: Question) -> AsyncIterator[PrometheusInstant]:
+    given = question.prometheus
+    async with httpx.AsyncClient(timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)) as client:
+        if given is not None and (found := _SERVICE.fullmatch(given)):
+            yield through_kubectl(question.kubectl, service_path(f"http://{found[3]}.{found[1]}:{found[5]}") or "")
+            return
+        url = given or await _operators(question.kubectl)
+        path = None if given else service_path(url)
+        yield through_kubectl(question.kubectl, path) if path else over_http(client, url)
+
+
+async def _operators(kubectl: Sequence[str]) -> str:
+    """The address that the operator was given. Raises BadInput."""
+    listing = [*kubectl, "get", "deployments", "-A", "-l", "app.kubernetes.io/name=llama-operator", "-o", "json"]
+    status, out, said = await run(listing)
+    why = " ".join(said.split())[:200] or f"kubectl ends with status {status}"
+    remedy = f"Give --prometheus: a URL, or NAMESPACE/SERVICE:PORT. {SET_UP}"
+    if status == 0:
+        urls = read_urls(out)
+        if len(urls) == 1:
+            return urls[0]
+        why = f"the operators of this cluster name {len(urls)} of them"
+    raise BadInput.of(Problem(field="--prometheus", given=f"nothing, and {why}", allowed="one that can be found", remedy=remedy))
+
+
+def read_urls(out: bytes) -> list[str]:
+    """The Prometheus addresses in the environments of a list of Deployments, each once."""
+    try:
+        items = json.loads(out)["items"]
+        entries = [
+            entry
+            for item in items
+            for container in item["spec"]["template"]["spec"]["containers"]
+            for entry in container.get("env") or []
+            if entry["name"] == "LLAMA_OPERATOR_PROMETHEUS_URL"
+        ]
+        return sorted({str(entry["value"]) for entry in entries if entry.get("value")})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def _no_answer(missing: Missing) -> BadInput:
+    remedy = f"Give --prometheus: a URL that is reached from here, or NAMESPACE/SERVICE:PORT. {SET_UP}"
+    return BadInput.of(Problem(field="--prometheus", given=missing.message, allowed="a Prometheus that answers", remedy=remedy))
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+        return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) <= LAST_PORT
+    except (httpx.InvalidURL, ValueError):
+        return False
+
+
+def _notes(question: Question, found: Bill, *, given: bool) -> list[str]:
+    measured, notes = found.measured, []
+    if measured.accelerator_hours is not None and measured.cost is None:
+        notes.append(
+            "no price of an accelerator is known: set the chart's cost.gpuHourPrices, or the annotation llama-operator.dev/gpu-hour-price, "
+            "or give --gpu-hour-price"
+        )
+    elif measured.accelerator_hours is None:
+        notes.append("Prometheus does not know what the deployment held: it must scrape the operator")
+    if 0 < measured.known_seconds < measured.window_seconds - 2 * ask.step_seconds(question.window):
+        share = measured.known_seconds / measured.window_seconds
+        notes.append(f"accelerators and price are known for {share:.0%} of the window; nothing is added for the rest")
+    if measured.cost is not None and measured.idle_cost is None:
+        notes.append("idle cost is not known: Prometheus has no series of requests in flight")
+    if measured.cost is not None and found.prefill_share is None:
+        notes.append("the cost is not split: no request told its time in prefill and decode")
+    if not given and found.apis:
+        notes.append("API prices are the defaults of this command: Prometheus has no table of the operator's")
+    return notes
