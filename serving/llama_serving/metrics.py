@@ -1,7 +1,7 @@
 """The gauges and counters that a replica exports through Ray: on port 8080 of its pod, with `ray_` before the name.
 
 `llama_requests_in_flight` is ours, for both engines: requests that entered the replica's HTTP surface and are not answered whole, the
-engine's queue included. The others are vLLM's families, written here for the simulated engine, so that dashboards and the autoscaler
+engine's queue included. `llama_last_request_timestamp_seconds` is when the last of them came or left. The others are vLLM's families, written here for the simulated engine, so that dashboards and the autoscaler
 read one set of names.
 """
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from llama_serving.server import Gauge
 
 IN_FLIGHT = "llama_requests_in_flight"
+LAST_REQUEST = "llama_last_request_timestamp_seconds"
+# vLLM's own bounds (time_to_first_token_seconds in vllm/v1/metrics/loggers.py), in seconds.
+FIRST_TOKEN_BOUNDS = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560]
 # vLLM logs its statistics with every step; twice a second is as fine as any scrape.
 EXPORT_SECONDS = 0.5
 
@@ -24,6 +27,14 @@ def in_flight_gauge() -> Gauge:
     from ray.serve import metrics  # lazy: pulls in Ray
 
     gauge: Gauge = metrics.Gauge(IN_FLIGHT, description="Requests in this replica: running and queued.")
+    return gauge
+
+
+def last_request_gauge() -> Gauge:
+    """The gauge of the moment of the last request, with Serve's labels."""
+    from ray.serve import metrics  # lazy: pulls in Ray
+
+    gauge: Gauge = metrics.Gauge(LAST_REQUEST, description="When a request last came to this replica or left it, seconds since 1970.")
     return gauge
 
 
@@ -47,6 +58,9 @@ class SimulatedMetrics:
         self._generated = metrics.Counter("vllm_generation_tokens", description="Tokens generated.", tag_keys=keys)
         self._prompted = metrics.Counter("vllm_prompt_tokens", description="Prompt tokens processed.", tag_keys=keys)
         self._finished = metrics.Counter("vllm_request_success", description="Requests finished.", tag_keys=(*keys, "finished_reason"))
+        self._first = metrics.Histogram(
+            "vllm_time_to_first_token_seconds", description="Time to first token.", boundaries=FIRST_TOKEN_BOUNDS, tag_keys=keys
+        )
         self._told = {"generation": 0, "prompt": 0}
         self._told_finished: dict[str, int] = {}
 
@@ -65,6 +79,8 @@ class SimulatedMetrics:
         self._kv.set(min(1.0, counters.running / self._engine.args.slots), self._tags)
         self._advance(self._generated, "generation", counters.generation_tokens)
         self._advance(self._prompted, "prompt", counters.prompt_tokens)
+        for seconds in counters.take_first_tokens():
+            self._first.observe(seconds, self._tags)
         for reason, count in counters.finished.items():
             if step := count - self._told_finished.get(reason, 0):
                 self._finished.inc(step, {**self._tags, "finished_reason": reason})

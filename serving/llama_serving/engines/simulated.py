@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
@@ -114,6 +115,14 @@ class Counters:
     prompt_tokens: int = 0
     generation_tokens: int = 0
     finished: dict[str, int] = field(default_factory=dict)
+    first_tokens: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    """Seconds to the first token of requests that nobody has exported yet; the oldest go where nobody does."""
+
+    def take_first_tokens(self) -> list[float]:
+        """Those, which are then exported."""
+        taken = [*self.first_tokens]
+        self.first_tokens.clear()
+        return taken
 
 
 class SimulatedEngine:
@@ -163,6 +172,7 @@ class SimulatedEngine:
 
     async def generate(self, prompt_tokens: int, max_tokens: int) -> AsyncIterator[str]:
         """Yield `max_tokens` words, one a token, at the engine's pace. Closing the iterator frees the slot at once."""
+        begun = time.monotonic()
         self.counters.waiting += 1
         try:
             await self._slots.acquire()
@@ -177,6 +187,7 @@ class SimulatedEngine:
                 await self._until(due)
                 if index == 0:
                     self.counters.prompt_tokens += prompt_tokens
+                    self.counters.first_tokens.append(time.monotonic() - begun)
                 self.counters.generation_tokens += 1
                 yield f"{WORDS[index % len(WORDS)]} "
                 due += interval

@@ -101,8 +101,3 @@ def test_replicas_of_the_old_revision_are_load_too() -> None:
 )
 def test_while_the_spec_is_refused_what_was_wanted_stays_wanted(previous: dict[str, Any], wanted: int) -> None:
     assert autoscaler.keep(previous) == ScalingView(enabled=False, desired=wanted)
-
-
-def test_an_objective_that_is_not_served_cannot_come_this_far() -> None:
-    with pytest.raises(TypeError, match="must have been refused"):
-        look(Answers(), Scene(), autoscaling={**AUTO, "objective": {"timeToFirstTokenSeconds": 6}})
