@@ -38,7 +38,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Hold:
     """The ASGI middleware."""
 
-    def __init__(self, app: App, most: int = MOST_HELD, longest: float = LONGEST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, app: App, most: int = MOST_HELD, longest: float = LONGEST_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """`clock` gives seconds."""
         self._app, self._most, self._longest, self._clock = app, most, longest, clock
         self.waiting = 0

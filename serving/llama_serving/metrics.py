@@ -1,8 +1,8 @@
 """The gauges and counters that a replica exports through Ray: on port 8080 of its pod, with `ray_` before the name.
 
 `llama_requests_in_flight` is ours, for both engines: requests that entered the replica's HTTP surface and are not answered whole, the
-engine's queue included. `llama_last_request_timestamp_seconds` is when the last of them came or left. The others are vLLM's families, written here for the simulated engine, so that dashboards and the autoscaler
-read one set of names.
+engine's queue included; `llama_last_request_timestamp_seconds` is when the last of them came or left. The others are vLLM's families,
+written here for the simulated engine, so that dashboards and the autoscaler read one set of names.
 """
 
 from __future__ import annotations

@@ -109,7 +109,8 @@ def test_the_number_follows_the_load_from_zero_and_to_zero_and_no_stream_is_cut(
     namespace.wait_ready(NAME, 1, 120)
     assert diary.numbers == [1, 2, 1, 0, 1]
     record_property("seconds from the request to the decision", round(diary.wanted[-1][0] - asked, 1))
-    print({"changes": diary.wanted, "asked": asked, "answered": result})
+    record_property("changes", diary.wanted)
+    record_property("answered from zero", result)
     diary.over.set()
     namespace.delete_llama(NAME)
     namespace.wait_gone(NAME, 60)

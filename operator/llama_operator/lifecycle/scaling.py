@@ -104,5 +104,7 @@ def room(world: World, gang: GangShape, nodes: Sequence[NodeGpus], holders: Sequ
     slots = sum(node.free // gang.gpus_per_pod for node in nodes) - waiting
     cordoned = {node.node for node in nodes if node.cordoned}
     found = diagnose(nodes, holders, gang, cordoned, namespace=world.key.namespace)
-    why = found.message if not found.fits else f"the free GPUs hold {max(slots, 0) // gang.pods} more"
-    return max(slots, 0) // gang.pods, why
+    count = max(slots, 0) // gang.pods
+    if not found.fits:
+        return count, found.message
+    return count, f"the free GPUs hold {count} more" if count else "those that wait for a node already take the last free GPUs"

@@ -176,7 +176,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
     if policy.sleeps and replicas.wanted == 0 and not signals.total:
         if not signals.holder_seen:
             return _hold(replicas, "no proxy says whether it holds requests", memory)
-        return _asleep(signals, {**loads.memory(), **({"service": learned(service)} if service else {})})
+        return _asleep(signals, {**loads.ordered(0, 0, now).memory(), **({"service": learned(service)} if service else {})})
     load_seconds = loads.seconds(policy.load_seconds)
     seen = demand(signals, replicas.ready, policy.in_flight_per_replica, service, policy.ttft_seconds, policy.percentile)
     correction = Correction.of(memory.get("correction"))
@@ -337,7 +337,7 @@ def _notes(look: _Look, target: int) -> Sequence[str]:
     notes = []
     if look.stalled and look.asked > recommend(look.expected):
         notes.append(f"one more, because {look.stalled} of the loads take far longer than those before")
-    if look.bounded != look.asked:
+    if look.bounded != look.asked and not (policy.sleeps and look.asked < look.bounded):
         notes.append(f"bounded to {look.bounded} by {'maxReplicas' if look.asked > look.bounded else 'minReplicas'}")
     if target != before:
         slept = policy.sleeps and not target
