@@ -259,6 +259,7 @@ def as_status(fit: Fit) -> dict[str, Any]:
         "pipelineParallel": fit.pipeline,
         "gpus": fit.gpus,
         "weightBytesPerGpu": fit.weight_bytes,
+        "memoryBytesPerGpu": fit.weight_bytes + fit.kv_bytes + fit.overhead_bytes,
         "kvCacheTokens": fit.cache.tokens,
         "maxConcurrencyAtContext": round(fit.cache.concurrency, 2),
         "prefillTokensPerSecond": None if fit.prefill_tokens_per_second is None else round(fit.prefill_tokens_per_second, 1),
