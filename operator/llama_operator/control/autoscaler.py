@@ -17,7 +17,7 @@ from llama_operator.lifecycle.status import ScalingView
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
 from llama_operator.scaling.policy import Replicas, decide
-from llama_operator.scaling.signals import Load, Missing, read_load
+from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.telemetry.names import selector
 
 Rooms = Callable[[str], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
@@ -53,6 +53,7 @@ async def look(
     # A replica that only just became ready was not scraped yet; it is expected to be seen once a sample could have grown stale.
     expected = {gang.leader.name for gang in ready if gang.leader and now - (gang.leader.ready_since or now) > max_age}
     signals = read_load(answer, expected, {pod.name for pod in world.pods}, now, max_age)
+    signals = see_held(signals) if policy.sleeps and wanted == 0 else signals
     replicas, memory = replicas_of(world, gangs, wanted, revision_of(spec)), before.get("memory") or {}
     decision = decide(policy, signals, replicas, memory, now)
     if decision.replicas is not None and decision.replicas > wanted and rooms is not None:

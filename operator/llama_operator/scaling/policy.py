@@ -29,7 +29,7 @@ from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History,
 from llama_operator.scaling.idle import clock, idle_since
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.service import Service, learn, learned, recall
-from llama_operator.scaling.signals import Load, Missing
+from llama_operator.scaling.signals import Load, Missing, see_held
 from llama_operator.scaling.votes import Demand, Vote, demand, patience
 from llama_operator.scaling.window import Window
 
@@ -169,13 +169,12 @@ def recommend(demand: float) -> int:
 
 def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: Mapping[str, Any], now: float) -> Decision:
     """How many replicas are wanted, from what is seen `now` (seconds since 1970) and what `memory` keeps of before."""
-    if isinstance(signals, Missing):
+    asleep = policy.sleeps and replicas.wanted == 0
+    if isinstance(signals := see_held(signals) if asleep else signals, Missing):
         return _hold(replicas, signals.message, memory)
     loads = Loads.of(memory.get("loads")).see(replicas.wanted, replicas.ready, now)
     service = learn(recall(policy.service, memory.get("service")), signals, replicas.ready) if policy.service else None
-    if policy.sleeps and replicas.wanted == 0 and not signals.total:
-        if not signals.holder_seen:
-            return _hold(replicas, "no proxy says whether it holds requests", memory)
+    if asleep and not signals.total:
         return _asleep(signals, {**loads.ordered(0, 0, now).memory(), **({"service": learned(service)} if service else {})})
     load_seconds = loads.seconds(policy.load_seconds)
     seen = demand(signals, replicas.ready, policy.in_flight_per_replica, service, policy.ttft_seconds, policy.percentile)

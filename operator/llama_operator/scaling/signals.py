@@ -137,6 +137,13 @@ def read_load(
     )
 
 
+def see_held(load: Load | Missing) -> Load | Missing:
+    """The load, where it can be seen whether requests are held: with no replica there is nothing else to see."""
+    if isinstance(load, Missing) or load.holder_seen:
+        return load
+    return Missing(reason="MetricsMissing", message="Prometheus has no series of a proxy that says whether it holds requests")
+
+
 def _in_hand(series: Sequence[Series]) -> float:
     """Requests in one replica, by the larger of what Serve and the engine say."""
     by_family = {family: sum(item.value for item in series if item.name == family) for family in metric.REPLICA_FAMILIES}

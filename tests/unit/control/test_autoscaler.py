@@ -29,6 +29,9 @@ class Answers:
             Series(name=metric.SERVE_PROCESSING, pod=pod, revision=NEW, time=NOW - 1, value=value) for pod, value in loads
         ]
 
+    def says(self, series: Sequence[Series]) -> None:
+        self._series = series
+
     async def newest(self, selector: str) -> Sequence[Series] | Missing:
         self.asked.append(selector)
         return self._series
@@ -158,3 +161,19 @@ def test_it_asks_for_a_histogram_and_for_the_last_request_only_where_they_are_ne
     assert metric.LAST_REQUEST not in plain
     assert metric.VLLM_FIRST_TOKEN in asked(objective={"timeToFirstTokenSeconds": 6})
     assert metric.LAST_REQUEST in asked(objective={"inFlightPerReplica": 8}, minReplicas=0)
+
+
+@pytest.mark.parametrize(
+    ("series", "want", "reason", "metrics"),
+    [
+        ([], 0, "Holding", "MetricsMissing"),
+        ([(metric.REQUESTS_IN_FLIGHT, 0.0)], 0, "Holding", "MetricsMissing"),
+        ([(metric.SERVE_QUEUED, 0.0)], 0, "ScaledToZero", "Fresh"),
+        ([(metric.SERVE_QUEUED, 1.0)], 1, "ScaledUp", "Fresh"),
+    ],
+)
+def test_at_zero_what_the_head_holds_is_all_there_is_to_see(series: list[tuple[str, float]], want: int, reason: str, metrics: str) -> None:
+    answers, scene = Answers(), Scene().head()
+    answers.says([Series(name=name, pod=scene.pods[0].name, revision=NEW, time=NOW - 1, value=value) for name, value in series])
+    view = look(answers, scene, {"autoscaling": {"desiredReplicas": 0}}, autoscaling={**AUTO, "minReplicas": 0})
+    assert (view.desired, view.reason, view.metrics_reason) == (want, reason, metrics)

@@ -153,7 +153,7 @@ def test_blind_at_zero_it_holds_and_says_what_that_means() -> None:
     assert sleeper.last.holds
     assert sleeper.last.message == "holding at 0: Prometheus does not answer; a request that comes now is held until it can be seen"
     sleeper.look(holder=False)
-    assert sleeper.last.message.startswith("holding at 0: no proxy says whether it holds requests")
+    assert sleeper.last.message.startswith("holding at 0: Prometheus has no series of a proxy that says whether it holds requests")
 
 
 @pytest.mark.parametrize(
