@@ -17,11 +17,9 @@ from llama_operator.planning.admission import LARGEST_UTILIZATION, LEAST_OVERHEA
 from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
 from llama_operator.planning.fit.option import Fit, context_of
 from llama_operator.planning.fit.plan import plan_fit
-from llama_operator.simulate.from_plan import SHARE, default_slots, service_of_plan
+from llama_operator.planning.replica import SHARE, rates_of_fit, simulated_rates, slots_of
+from llama_operator.simulate.from_plan import service_of_rates
 from llama_operator.simulate.service import Service
-
-SIMULATED_PREFILL, SIMULATED_TOKENS, SIMULATED_SLOTS = 10_000.0, 70.0, 64
-"""What the simulated engine does where its arguments do not say (`SimulatedArgs` in llama_serving.engines.simulated)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +52,11 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     fit = plan_fit(model, hardware, wishes).chosen or plan_fit(model, hardware, tight).chosen
     if fit is None:
         raise BadInput.of(_unknown(f"of which is said: {admission.message}", "Give --service with measured numbers."))
-    given = spec.engine.args.get("max_num_seqs")
-    slots = given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else default_slots(hardware.accelerator)
-    service = service_of_plan(fit, context_of(model, wishes), mean_tokens, slots)
-    if service is None:
+    rates = rates_of_fit(fit, context_of(model, wishes), mean_tokens, slots_of(spec))
+    if rates is None:
         what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
         raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
-    return Planned(service=service, words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+    return Planned(service=service_of_rates(rates), words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
 
 
 def _words(fit: Fit, accelerator: str) -> str:
@@ -69,13 +65,9 @@ def _words(fit: Fit, accelerator: str) -> str:
 
 
 def _simulated(spec: LlamaDeploymentSpec) -> Planned:
-    args = spec.engine.args
-    service = Service(
-        prefill=float(args.get("prefillTokensPerSecond", SIMULATED_PREFILL)),
-        itl=1 / float(args.get("tokensPerSecond", SIMULATED_TOKENS)),
-        slots=int(args.get("slots", SIMULATED_SLOTS)),
-    )
-    return Planned(service=replace(service, kv=float("inf")), words="as the simulated engine's arguments say", gpus=0)
+    # Its slots hold a whole context each: room is nothing that requests wait for.
+    service = replace(service_of_rates(simulated_rates(spec)), kv=float("inf"))
+    return Planned(service=service, words="as the simulated engine's arguments say", gpus=0)
 
 
 def _unknown(what: str, remedy: str) -> Problem:
