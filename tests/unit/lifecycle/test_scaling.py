@@ -13,7 +13,8 @@ from llama_operator.lifecycle.scaling import asks_for_gpus, first_wanted, policy
 from llama_operator.planning.gpus import GangShape
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.planning.replica import SHARE
-from llama_operator.scaling.policy import Replicas
+from llama_operator.scaling.bounds import bounds_at
+from llama_operator.scaling.policy import Policy, Replicas
 
 PLAN = {"prefillTokensPerSecond": 10_000.0, "decodeFloorSeconds": 0.02, "kvCacheTokens": 500_000, "predictedLoadSeconds": 240.0}
 GPUS: dict[str, Any] = {
@@ -24,30 +25,35 @@ GPUS: dict[str, Any] = {
 }
 
 
+def policy(of: Any, plan: Any) -> Policy:
+    """The policy of a spec within its own bounds."""
+    return policy_of(of, plan, bounds_at(of.autoscaling, NOW))
+
+
 def scaled(objective: dict[str, Any], **over: Any) -> Any:
     fields = over.pop("scaling", {})
     return spec(**{**GPUS, **over}, autoscaling={"maxReplicas": 4, "objective": objective, **fields})
 
 
 def test_a_time_to_first_token_takes_its_service_and_its_load_time_from_the_plan() -> None:
-    policy = policy_of(scaled({"timeToFirstTokenSeconds": 6, "percentile": 99}), PLAN)
-    assert policy.service is not None
-    assert (policy.ttft_seconds, policy.percentile, policy.load_seconds, policy.gpus) == (6, 0.99, 240, 8)
-    service = policy.service
+    made = policy(scaled({"timeToFirstTokenSeconds": 6, "percentile": 99}), PLAN)
+    assert made.service is not None
+    assert (made.ttft_seconds, made.percentile, made.load_seconds, made.gpus) == (6, 0.99, 240, 8)
+    service = made.service
     assert (service.prefill, service.itl, service.slots, service.kv) == (10_000 * SHARE, 0.02 / SHARE, 1024, 500_000)
 
 
 def test_the_percentile_is_95_where_none_is_given_and_slots_are_the_engine_s_where_they_are() -> None:
-    policy = policy_of(scaled({"timeToFirstTokenSeconds": 6}, engine={"type": "vllm", "args": {"max_num_seqs": 48}}), PLAN)
-    assert policy.service is not None
-    assert (policy.percentile, policy.service.slots) == (0.95, 48)
+    made = policy(scaled({"timeToFirstTokenSeconds": 6}, engine={"type": "vllm", "args": {"max_num_seqs": 48}}), PLAN)
+    assert made.service is not None
+    assert (made.percentile, made.service.slots) == (0.95, 48)
 
 
 def test_the_simulated_engine_s_service_are_its_arguments() -> None:
     args = {"loadSeconds": 30, "tokensPerSecond": 10, "prefillTokensPerSecond": 500, "slots": 4}
-    policy = policy_of(spec(engine={"type": "simulated", "args": args}, autoscaling=scaling(timeToFirstTokenSeconds=2)), None)
-    assert policy.service is not None
-    assert (policy.service.prefill, policy.service.itl, policy.service.slots, policy.load_seconds) == (500, 0.1, 4, 30)
+    made = policy(spec(engine={"type": "simulated", "args": args}, autoscaling=scaling(timeToFirstTokenSeconds=2)), None)
+    assert made.service is not None
+    assert (made.service.prefill, made.service.itl, made.service.slots, made.load_seconds) == (500, 0.1, 4, 30)
 
 
 def scaling(**objective: Any) -> dict[str, Any]:
@@ -55,14 +61,14 @@ def scaling(**objective: Any) -> dict[str, Any]:
 
 
 def test_requests_in_flight_need_no_plan_and_take_its_load_time_where_there_is_one() -> None:
-    assert policy_of(scaled({"inFlightPerReplica": 8}), None).load_seconds is None
-    known = policy_of(scaled({"inFlightPerReplica": 8}), PLAN)
+    assert policy(scaled({"inFlightPerReplica": 8}), None).load_seconds is None
+    known = policy(scaled({"inFlightPerReplica": 8}), PLAN)
     assert (known.load_seconds, known.service) == (240, None)
 
 
 def test_an_objective_without_a_plan_cannot_come_this_far() -> None:
     with pytest.raises(TypeError, match="must have been refused"):
-        policy_of(scaled({"timeToFirstTokenSeconds": 6}), None)
+        policy(scaled({"timeToFirstTokenSeconds": 6}), None)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +76,13 @@ def test_an_objective_without_a_plan_cannot_come_this_far() -> None:
     [({}, None), ({"minReplicas": 0}, 1800), ({"minReplicas": 0, "scaleToZeroAfter": "1h30m"}, 5400), ({"minReplicas": 2}, None)],
 )
 def test_only_a_minimum_of_zero_lets_the_last_one_go(fields: dict[str, Any], idle: float | None) -> None:
-    assert policy_of(scaled({"inFlightPerReplica": 8}, scaling=fields), None).idle_seconds == idle
+    assert policy(scaled({"inFlightPerReplica": 8}, scaling=fields), None).idle_seconds == idle
 
 
 def test_a_deployment_that_may_sleep_begins_with_one_replica() -> None:
-    policy = policy_of(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0}), None)
-    assert first_wanted([], policy) == 1
-    assert first_wanted(Scene().gang(0, GangState.READY).gang(1, GangState.LOADING).gangs(), policy) == 2
+    made = policy(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0}), None)
+    assert first_wanted([], made) == 1
+    assert first_wanted(Scene().gang(0, GangState.READY).gang(1, GangState.LOADING).gangs(), made) == 2
 
 
 UNSETTLED: dict[str, tuple[Scene, str]] = {
@@ -134,3 +140,13 @@ def test_room_is_not_looked_for_where_no_gpu_is_asked_for_or_others_may_be_drive
     assert asks_for_gpus(spec(autoscaling=scaling(inFlightPerReplica=8))) is None
     urgent = {"spec": {"priorityClassName": "serving-first"}}
     assert asks_for_gpus(scaled({"inFlightPerReplica": 8}, podTemplate=urgent)) is None
+
+
+def test_a_window_sets_the_bounds_while_it_is_open_and_one_with_a_minimum_of_zero_lets_the_last_one_go() -> None:
+    always = {"start": "0 0 * * *", "duration": "24h"}
+    day = [{"name": "day", "minReplicas": 2, "maxReplicas": 3, **always}]
+    made = policy(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0, "schedules": day}), None)
+    assert (made.min_replicas, made.max_replicas, made.sleeps) == (2, 3, False)
+    assert made.bounded_by == ("minReplicas of window day", "maxReplicas of window day")
+    night = [{"name": "night", "minReplicas": 0, **always}]
+    assert policy(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0, "schedules": night}), None).sleeps
