@@ -31,7 +31,7 @@ from llama_operator.simulate.service import Service
 from llama_operator.simulate.traces import FORMS
 from llama_operator.simulate.traffic import Traffic
 
-POLICIES = "ours,hpa,keda,kpa,ray,aibrix,clairvoyant"
+POLICIES = "ours,hpa,keda,kpa,ray,aibrix,aibrix-kpa,clairvoyant"
 MINIMUM, MAXIMUM, TTFT_SECONDS, SCRAPE_SECONDS = 1, 24, 6.0, 15.0
 WINDOW = "7d"
 STEP_SECONDS = 60
