@@ -1,6 +1,6 @@
 """The operator's scaling policy beside its peers and a clairvoyant reference, on the same traffic.
 
-    deploy/bin/uv run --frozen python -m bench.scaling --azure AzureLLMInferenceTrace_conv.csv --keep runs.jsonl --write docs
+    deploy/bin/uv run --frozen python -m bench.scaling --azure AzureLLMInferenceTrace_conv.csv --grid --keep runs.jsonl --write docs
 
 The trace is public: https://github.com/Azure/AzurePublicDataset, data/AzureLLMInferenceTrace_conv.csv. Without --azure the generated
 traffic alone is run; all of that is made from seeds. Every trace is run as it is and as three copies, with load times of 20, 100 and 300 s.
@@ -29,7 +29,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from bench.scaling_grid import MOST_REPLICAS, TTFT_SECONDS, USES, fixed, grid, ours, peers
-from bench.scaling_page import Cell, Run, chosen, picture, row, text
+from bench.scaling_page import WORDS, Cell, Run, chosen, picture, row, text
 
 from llama_operator.simulate.capacity import capacity
 from llama_operator.simulate.engine import LoadTime, Setup, simulate
@@ -123,9 +123,10 @@ def cell(where: Where, options: argparse.Namespace) -> Cell:
     known = clairvoyant.schedules(requests, world.service, where.load, USES)
     best = chosen(list(runs((f"clairvoyant use={use:g}", each) for use, each in zip(USES, known, strict=True))))
     mine = list(runs(ours(world.service, full)))
-    others = list(runs([*(peers(full) if options.peers or options.grid else ()), *(grid(full) if options.grid else ())]))
-    still = list(runs(fixed(best.replicas) if options.peers or options.grid else ()))
-    return Cell(trace=where.trace, copies=where.copies, load=where.load, known=best, ours=mine, peers=others, fixed=still)
+    usual = list(runs(peers(full) if options.peers or options.grid else ()))
+    tuned = list(runs(grid(full) if options.grid else ()))
+    still = list(runs(fixed(best.replicas) if usual else ()))
+    return Cell(**where._asdict(), known=best, ours=mine, usual=usual, tuned=tuned, fixed=still)
 
 
 def kept(path: Path | None) -> dict[Where, dict[str, Run]]:
@@ -159,20 +160,23 @@ def cells_of(path: Path | None, wanted: Sequence[Where]) -> list[Cell]:
     made = []
     for where, runs in kept(path).items():
         known = [each for each in runs.values() if each.policy.startswith("clairvoyant")]
-        if where in wanted and "ours" in runs and len(known) == len(USES):
-            parts: dict[str, list[Run]] = {"ours": [], "clairvoyant": [], "static": [], "peers": []}
-            for each in runs.values():
-                kind = each.policy.replace(":", " ").split()[0]
-                parts[kind if kind in parts else "peers"].append(each)
-            mine = sorted(parts["ours"], key=lambda each: each.policy)
-            best = chosen(known)
-            made.append(Cell(**where._asdict(), known=best, ours=mine, peers=parts["peers"], fixed=parts["static"]))
+        if where not in wanted or "ours" not in runs or len(known) < len(USES):
+            continue
+        parts: dict[str, list[Run]] = {"ours": [], "clairvoyant": [], "static": [], "usual": [], "tuned": []}
+        targets = {each.policy.split(":")[2] for each in runs.values() if each.policy.startswith("ours:")}
+        for each in runs.values():
+            usual = each.policy.partition(":")[2] in targets
+            parts[each.family if each.family in parts else "usual" if usual else "tuned"].append(each)
+        mine = sorted(parts["ours"], key=lambda each: (len(each.policy), each.policy))
+        made.append(
+            Cell(**where._asdict(), known=chosen(known), ours=mine, usual=parts["usual"], tuned=parts["tuned"], fixed=parts["static"])
+        )
     return sorted(made, key=lambda each: wanted.index(Where(each.trace, each.copies, each.load)))
 
 
 def write(folder: Path, cells: Sequence[Cell]) -> None:
     """The page and the picture."""
-    (folder / "scaling-figures.md").write_text(text(cells) + "\n", encoding="utf-8")
+    (folder / "scaling-figures.md").write_text(text(cells, WORDS) + "\n", encoding="utf-8")
     (folder / "scaling-pareto.svg").write_text(picture(cells) + "\n", encoding="utf-8")
 
 

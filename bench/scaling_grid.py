@@ -35,7 +35,7 @@ DEFAULT_SHARES = (0.75, 1.0)
 publishes a default number for language models. 0.75 and 1 are 48 and 64 of a conversation's requests, 6 and 8 of a code completion's."""
 GRID_SHARES = (0.5, 0.85)
 """More of them, at the peers' defaults otherwise."""
-SETTING_SHARES = (0.75, 0.85, 1.0)
+SETTING_SHARES = (0.85, 1.0)
 """Targets at which settings are changed."""
 HPA_DOWN_SECONDS = (0.0, 60.0, 600.0)
 KEDA_CACHED_SECONDS = (30.0, 60.0)

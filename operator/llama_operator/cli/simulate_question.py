@@ -135,6 +135,7 @@ def _question(
         setup=setup,
         objective=objective,
         ttft_seconds=objective.ttft_seconds,
+        elsewhere=() if asked.service else base.elsewhere,
     )
     if spec is not None and scaling is None:
         notes = [*notes, "the file asks for no autoscaling: bounds and objective are the options'"]

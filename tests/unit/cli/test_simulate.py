@@ -163,6 +163,7 @@ def test_a_file_gives_bounds_objective_and_replica_and_says_what_one_more_would_
     found = runs(run(*argv, "-o", "json"))
     assert [each["policy"] for each in found] == [
         "ours", "clairvoyant", "ours@min=0", "ours@min=2", "ours@max=3", "ours@max=5", "ours@target=36", "ours@target=60",
+        "ours@accelerator=nvidia-a100-80gb", "ours@accelerator=nvidia-h100-nvl-94gb",
     ]  # fmt: skip
 
 
