@@ -136,7 +136,7 @@ def level(history: History) -> float:
 
 
 def lasting(history: History) -> float:
-    """Present demand, in replicas, while a queue shows that it is more than what serves: it need not have lasted a minute to be believed."""
+    """Present demand, in replicas, while a queue shows that it is more than what serves: it need not last a minute to be believed."""
     return max(level(history), min(history.now[-2:], default=0.0))
 
 
