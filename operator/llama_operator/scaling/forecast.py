@@ -135,11 +135,6 @@ def level(history: History) -> float:
     return steady(history.now) if history.now else 0.0
 
 
-def lasting(history: History) -> float:
-    """Present demand, in replicas, while a queue shows that it is more than what serves: it need not last a minute to be believed."""
-    return max(level(history), min(history.now[-2:], default=0.0))
-
-
 def trend(seen: Sequence[float], ahead: int) -> float:
     """Slope in replicas per bucket over about the last horizon; 0 while there is too little to tell."""
     span = seen[-max(ahead, TREND_POINTS) :]

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, lasting
+from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, level
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.service import Service, learn, learned, recall
 from llama_operator.scaling.signals import Load, Missing
@@ -33,11 +33,7 @@ LEAST_DOWN_SECONDS, UNKNOWN_DOWN_SECONDS, MOST_DOWN_SECONDS = 400.0, 600.0, 900.
 peers that wait longer were better in both on traffic that only fluctuates (ADR 0008); 600 s is Ray Serve's default."""
 LEAST_DRAIN_SECONDS, DRAIN_LOADS = 60.0, 1.0
 """What will still wait when an order arrives should be gone after one load: more replicas than that takes would be idle sooner than
-loaded. They are not held through the down window: a queue is work to be done once. In half of that, a crowd attained 2 to 6 points more,
-and days and crowds cost 2 to 9 % more (ADR 0008)."""
-QUEUE_SECONDS = 1.0
-"""A shorter queue, in seconds of all that serve, is that of prompts in hand. While there is a longer one nothing is let go: what was
-ordered for it is counted as on its way, so that it asks for no more."""
+loaded. Twice as fast attained 1 to 6 points more in a crowd for 5 to 21 % more, and then peers were better in both (ADR 0008)."""
 DOWN_LOADS = 1.5
 """The down window where none is given, in load times: what is let go and wanted again costs one."""
 
@@ -125,11 +121,6 @@ class _Look:
     window: Window
     now: float
 
-    @property
-    def queued(self) -> bool:
-        """What waits keeps those that serve busy for longer than a moment."""
-        return self.demand.backlog > QUEUE_SECONDS * max(self.replicas.ready, 1)
-
 
 def recommend(demand: float) -> int:
     """Whole replicas for a demand. A float sum such as 2.000000001 must not ask for one more: it is rounded at 1e-6 first."""
@@ -150,16 +141,14 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
     expected = expect(history, ahead, policy.costs.share, spare)
     if policy.in_flight_per_replica is not None:
         expected = max(expected, seen.replicas)  # the user's number holds at every look, not on average
-    without_queue = expected
     if seen.backlog:
-        rate = lasting(history)
+        rate = level(history)
         left = loads.backlog(seen.backlog, rate, replicas.ready, policy.load_seconds, now)
         expected = max(expected, rate + left / max(LEAST_DRAIN_SECONDS, DRAIN_LOADS * load_seconds))
     stalled = loads.stalled(now)
     asked = recommend(expected)
     asked += 1 if stalled and asked > replicas.ready else 0
-    numbers = (asked, replicas.wanted, recommend(without_queue))
-    bounded, wanted, held = (min(max(number, policy.min_replicas), policy.max_replicas) for number in numbers)
+    bounded, wanted = (min(max(number, policy.min_replicas), policy.max_replicas) for number in (asked, replicas.wanted))
     look = _Look(
         policy=policy,
         load=signals,
@@ -171,7 +160,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
         asked=asked,
         bounded=bounded,
         wanted=wanted,
-        window=Window.of(memory, policy.scale_up_seconds, _down_seconds(policy, loads)).add(now, bounded, wanted, held),
+        window=Window.of(memory, policy.scale_up_seconds, _down_seconds(policy, loads)).add(now, bounded, wanted),
         now=now,
     )
     target = _target(look)
@@ -201,8 +190,8 @@ def _down_seconds(policy: Policy, loads: Loads) -> float:
 def _target(look: _Look) -> int:
     if look.bounded > look.wanted:
         return max(look.wanted, look.window.above_least) if look.window.up_covered(look.now) else look.wanted
-    if look.bounded < look.wanted and look.window.down_covered(look.now) and look.demand.sure and not look.queued:
-        most = max(look.window.most(look.now, look.window.down_seconds), recommend(look.demand.replicas), look.bounded)
+    if look.bounded < look.wanted and look.window.down_covered(look.now) and look.demand.sure:
+        most = max(look.window.most(look.now, look.window.down_seconds), recommend(look.demand.replicas))
         return min(look.wanted, max(most, look.policy.min_replicas))
     return look.wanted
 
@@ -249,8 +238,6 @@ def _notes(look: _Look, target: int) -> Sequence[str]:
         elif not look.demand.sure:
             unseen = ", ".join(vote.signal for vote in look.demand.votes if vote.replicas is None)
             notes.append(f"{wanted} stay: what {unseen} ask for cannot be seen")
-        elif look.queued:
-            notes.append(f"{wanted} stay until what waits is worked off")
         else:
             notes.append(f"{wanted} stay: the need was {window.most(look.now, seconds)} within the last {seconds:g} s")
     if before > look.replicas.ready:

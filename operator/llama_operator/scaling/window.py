@@ -69,11 +69,8 @@ class Window:
             kept["aboveLeast"] = self.above_least
         return kept
 
-    def add(self, now: float, value: int, wanted: int, lasting: int) -> Window:
-        """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted.
-
-        `lasting` of it is remembered for the way down: without what a queue asks for, which is worked off once.
-        """
+    def add(self, now: float, value: int, wanted: int) -> Window:
+        """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted."""
         start = now - now % self.bucket
         newest = self.points[-1][0] if self.points else None
         # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew.
@@ -83,9 +80,9 @@ class Window:
         horizon = start - self.down_seconds - self.bucket
         points = [(time, seen) for time, seen in self.points if horizon <= time <= start]
         if points and points[-1][0] == start:
-            points[-1] = (start, max(points[-1][1], lasting))
+            points[-1] = (start, max(points[-1][1], value))
         else:
-            points.append((start, lasting))
+            points.append((start, value))
         if value <= wanted:
             return replace(self, since=since, points=tuple(points), above_since=None, above_least=0)
         least = value if self.above_since is None else min(self.above_least, value)

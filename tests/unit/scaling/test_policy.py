@@ -241,7 +241,7 @@ def test_a_memory_that_cannot_be_read_counts_as_none(memory: dict[str, Any]) -> 
 
 
 def test_the_memory_is_read_back_as_it_was() -> None:
-    window = Window(up_seconds=30, down_seconds=60).add(START, 3, 1, 3).add(START + 7, 2, 1, 2)
+    window = Window(up_seconds=30, down_seconds=60).add(START, 3, 1).add(START + 7, 2, 1)
     assert Window.of(window.memory(), 30, 60) == window
 
 
@@ -334,19 +334,6 @@ def test_it_never_goes_below_what_runs_now_though_a_short_peak_may_exceed_the_sl
         return at(busy(last, finish_rate=None), wanted, memory, policy, START + STEP * 6).replicas
 
     assert (after(110, 3), after(138, 3), after(138, 2)) == (2, 3, 2)
-
-
-def test_nothing_is_let_go_while_a_queue_is_worked_off_and_then_what_it_took_is_not_kept() -> None:
-    """Five replicas end 16 requests a second, of which 8 are new: 280 that wait are soon gone, and 160 that run take 2.5 replicas."""
-    policy = replace(TIMELY, service=replace(SERVICE, prompt=500, output=200), scale_down_seconds=60)
-    memory: Mapping[str, Any] = {}
-    queue = busy(320, waiting=280.0, growth=-8.0, prompt_rate=8000.0)
-    for step in range(30):
-        found = at(replace(queue, in_flight=600.0), 5, memory, policy, START + STEP * step)
-        assert found.replicas == 5
-        memory = found.memory
-    assert found.message.endswith("5 stay until what waits is worked off")
-    assert at(busy(160), 5, memory, policy, START + STEP * 30).replicas == 3
 
 
 @pytest.mark.parametrize(
