@@ -46,6 +46,8 @@ SPREAD = 0.2
 """Standard deviation of the load time's logarithm."""
 START_SECONDS = 600.0
 HOUR = 3600.0
+FULL = 64.0
+"""Requests in flight: any number, to count policies by."""
 MODERATE = Mix(rate=CONVERSATION.rate, cv=3.0, prompt=CONVERSATION.prompt, output=CONVERSATION.output)
 """Conversations that come in bursts, as the Mooncake trace's do (coefficient of variation of its pauses: 3.0)."""
 
@@ -167,6 +169,10 @@ def cells_of(path: Path | None, wanted: Sequence[Where]) -> list[Cell]:
         for each in runs.values():
             usual = each.policy.partition(":")[2] in targets
             parts[each.family if each.family in parts else "usual" if usual else "tuned"].append(each)
+        # A part that was stopped on the way says nothing of what is not in it.
+        for kind, whole in (("usual", peers(FULL)), ("tuned", grid(FULL))):
+            if len(parts[kind]) < len(list(whole)):
+                parts[kind].clear()
         mine = sorted(parts["ours"], key=lambda each: (len(each.policy), each.policy))
         made.append(
             Cell(**where._asdict(), known=chosen(known), ours=mine, usual=parts["usual"], tuned=parts["tuned"], fixed=parts["static"])

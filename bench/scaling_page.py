@@ -16,28 +16,32 @@ GOOD_CLAIRVOYANT = 0.99
 WORDS: Mapping[str, str] = {
     "poisson": (
         "with loads of 20 s the clairvoyant lets one of three replicas go for a minute and has it back in time; ours keeps it and "
-        "pays 11 to 16 % more. Of three copies ours keeps an eighth replica for a while after a fluctuation that seven served as "
-        "well; seven that never move cost 2 to 4 % less."
+        "pays 11 to 16 % more. Of three copies ours has an eighth replica for a while; those that stay at seven cost 2 to 4 % "
+        "less."
     ),
-    "bursts": ("of three copies, eight replicas that never move attain 0.1 points more for 0 to 4 % less. Who would choose eight?"),
+    "bursts": (
+        "those that are better never move, and three replicas (of three copies eight) happen to be enough; ours moves a few "
+        "times, pays up to 5 % more and attains 0.03 to 0.13 points less."
+    ),
     "flash crowd": (
-        "nothing announces it, and what arrives before a load is done is late, whoever scales; this traffic cannot be forecast. "
-        "Ours then keeps its replicas for 400 to 900 s. Peers with windows of 0 to 60 s let go at once and pay less, and those "
-        "that order all that the queue asks for at every look have more of them sooner."
+        "nothing announces it, and what arrives before a load is done is late, whoever scales: this traffic cannot be forecast. "
+        "Ours then keeps its replicas for 400 to 900 s. Peers with down windows of 0 to 60 s let go at once and pay less, and "
+        "those that order at every look for all that the queue asks for have more of them sooner."
     ),
     "code": (
         "bursts last seconds and are over before anything is loaded: who wants the clairvoyant's attainment must have replicas "
-        "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays "
-        "nearly twice as much."
+        "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays 1.7 "
+        "times as much for it. Of three copies with loads of 20 s ours attains enough and pays half as much again, since it does "
+        "not let go between bursts."
     ),
     "azure conversation": (
-        "one copy with loads of 20 s is as Poisson traffic is. Three copies with loads of 300 s: demand climbs within less time "
-        "than a load takes; parameters were not fitted to it."
+        "one copy with loads of 20 s is as Poisson traffic is. Why three copies with loads of 300 s fail is not known; no "
+        "parameter was fitted to this trace."
     ),
     "day": (
-        "the day falls eight times as steeply as a real one, so that a down window of 400 s and more costs eight times as much: "
-        "10 to 16 %. Ray Serve's and AIBrix' averages over 30 to 180 s ask for less on the way up, and with loads this short that "
-        "is enough."
+        "it falls eight times as steeply as a real one, so that a down window of 400 s and more costs eight times as much. Peers "
+        "that are told 65 requests for each replica, a little more than it has slots, ask for less on the way up; with loads of "
+        "20 and 100 s that is enough."
     ),
 }
 """For each traffic why its cells fail, where they do. Written by hand: look again where the policy was changed."""
