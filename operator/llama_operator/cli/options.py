@@ -142,7 +142,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is compared", "a file, or options; an option counts more than the file")
     _options(
         what,
-        ("--policy", "LIST", "ours,hpa,keda,kpa,ray,aibrix,static:N,clairvoyant (ours,hpa,keda,kpa,ray,aibrix,clairvoyant)"),
+        ("--policy", "LIST", "ours,hpa,keda,kpa,ray,aibrix,aibrix-kpa,static:N,clairvoyant (all but static:N)"),
         ("-f|--file", "FILE", "a LlamaDeployment: its objective, bounds and hardware, and what one replica more or less would change"),
         ("--name", "NAME", "which one, where the file holds several LlamaDeployments"),
         ("--model", "REPO", "the model of the catalogue that the file's source stands for"),

@@ -7,6 +7,7 @@ vllm                the plan of what would run, with the share of its bounds tha
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from llama_operator.api.problems import Problem
@@ -14,10 +15,13 @@ from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.cli.models import Asked, as_source, find_model
 from llama_operator.cli.refusals import BadInput
 from llama_operator.planning.admission import LARGEST_UTILIZATION, LEAST_OVERHEAD_BYTES, admit
+from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
 from llama_operator.planning.fit.option import Fit, context_of
 from llama_operator.planning.fit.plan import plan_fit
+from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
 from llama_operator.planning.replica import SHARE, rates_of_fit, simulated_rates, slots_of
+from llama_operator.simulate.compare import Elsewhere
 from llama_operator.simulate.from_plan import service_of_rates
 from llama_operator.simulate.service import Service
 
@@ -29,6 +33,8 @@ class Planned:
     service: Service
     words: str
     gpus: int
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """The same on accelerators with less and with more memory bandwidth."""
 
 
 def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_tokens: float) -> Planned:
@@ -42,6 +48,11 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     hardware = hardware_of(spec)
     if isinstance(hardware, list):
         raise BadInput.of(*hardware)
+    found = _plan(spec, model, hardware, mean_tokens)
+    return replace(found, elsewhere=tuple(_elsewhere(spec, model, hardware, mean_tokens)))
+
+
+def _plan(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Planned:
     # The split is the operator's own choice, and the plan that of its question: first with the planned room, then with the least.
     admission = admit(spec, model)
     if admission.split is None:
@@ -57,6 +68,25 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
         what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
         raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
     return Planned(service=service_of_rates(rates), words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+
+
+def _elsewhere(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Iterator[Elsewhere]:
+    """On the next slower and the next faster accelerator of the catalogue, by bandwidth, on which the spec can be planned."""
+    here = hardware.accelerator.bandwidth
+    if here is None or hardware.accelerator.is_cpu:
+        return
+    known = sorted((each for each in CATALOGUE.values() if each.bandwidth and not each.is_cpu), key=lambda each: each.bandwidth or 0.0)
+    slower = [each for each in reversed(known) if (each.bandwidth or 0.0) < here]
+    faster = [each for each in known if (each.bandwidth or 0.0) > here]
+    for side in (slower, faster):
+        for accelerator in side:
+            named = spec.hardware.model_copy(update={"accelerator": accelerator.name, "custom": None})
+            try:
+                found = _plan(spec.model_copy(update={"hardware": named}), model, replace(hardware, accelerator=accelerator), mean_tokens)
+            except BadInput:
+                continue
+            yield Elsewhere(accelerator=accelerator.name, service=found.service, gpus=found.gpus)
+            break
 
 
 def _words(fit: Fit, accelerator: str) -> str:

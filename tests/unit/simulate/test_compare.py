@@ -124,6 +124,7 @@ def test_slots_are_vllms_where_nothing_is_said(name: str, slots: int) -> None:
     ("text", "labels"),
     [
         ("ours,hpa,keda,kpa,ray,aibrix,static:8,clairvoyant", ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "static:8", "clairvoyant"]),
+        ("aibrix-kpa,aibrix-kpa:40", ["aibrix-kpa", "aibrix-kpa:40"]),
         (" ours , hpa:12.5,hpa", ["ours", "hpa:12.5", "hpa"]),
     ],
 )
@@ -138,7 +139,7 @@ def test_policies_are_read_by_name(text: str, labels: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", '"" is given; allowed is one of ours, hpa, keda, kpa, ray, aibrix, static:N, clairvoyant'),
+        ("", '"" is given; allowed is one of ours, hpa, keda, kpa, ray, aibrix, aibrix-kpa, static:N, clairvoyant'),
         ("our", "Did you mean ours?"),
         ("keda,knative", '"knative" is given'),
         ("clairvoyent", "Did you mean clairvoyant?"),
