@@ -21,15 +21,16 @@ RULES = [rule for group in groups() for rule in group.rules]
 ALERTS = [rule for rule in RULES if isinstance(rule, Alert)]
 NAMES = sorted({alert.name for alert in ALERTS})
 REHEARSAL = Pace(shrink=30)
-QUICK = {"groups": [group.document(REAL) for group in groups() if group.name not in ("llama-objectives", "llama-burn-rates", "llama-cost")]}
-"""Without the 21 shares and 12 alerts of the burn rates, which have tests of their own: promtool evaluates every rule at every minute."""
-BURNING = {
-    "groups": [
-        group.document(REAL) for group in groups() if group.name not in ("llama-serving", "llama-operator", "llama-traffic", "llama-cost")
-    ]
-}
 WITHOUT_OWNER = {"LlamaOperatorDown"}
 SEEN_AS_BLIND = {"LlamaAutoscalerBlind"}
+
+
+def needed(*names: str) -> dict[str, Any]:
+    """A rules file with these alerts, and what is recorded for them: promtool evaluates every rule at every minute of every test."""
+    alerts = [alert for alert in ALERTS if alert.name in names]
+    read = {metric.name for alert in alerts for metric in used_in(alert.expr)}
+    recorded = [rule for rule in RULES if isinstance(rule, Recording) and rule.metric.name in read]
+    return {"groups": [{"name": "needed", "rules": [rule.document(REAL) for rule in (*recorded, *alerts)]}]}
 
 
 def expected(case: Case, namespace: str, alert: Alert, summary: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def test_an_alert_fires_with_its_numbers_for_that_deployment_alone_and_never_bec
     ]
     if case.alert not in SEEN_AS_BLIND:
         tests += [suite(f"vanished, {minute} min", vanished(case.bad("a")), case.alert, f"{minute}m", []) for minute in {10, case.at}]
-    assert promtool.failures(tmp_path, QUICK, tests) == ""
+    assert promtool.failures(tmp_path, needed(case.alert), tests) == ""
 
 
 @pytest.mark.parametrize("case", BURNS, ids=lambda case: case.alert)
@@ -101,7 +102,7 @@ def test_a_budget_that_burns_is_told_at_every_speed(case: Case, tmp_path: Path) 
         suite("vanished", vanished(case.bad("a")), case.alert, at, [], "2m"),
         suite("no objective", [item for item in case.bad("a") if "objective" not in item[0]], case.alert, at, [], "2m"),
     ]
-    assert promtool.failures(tmp_path, BURNING, tests, "30m") == ""
+    assert promtool.failures(tmp_path, needed(case.alert), tests, "30m") == ""
 
 
 def test_a_few_slow_requests_of_a_quiet_night_burn_no_budget(tmp_path: Path) -> None:
@@ -110,7 +111,12 @@ def test_a_few_slow_requests_of_a_quiet_night_burn_no_budget(tmp_path: Path) -> 
         ('ray_vllm_time_to_first_token_seconds_count{namespace="a",llama_operator_dev_deployment="chat"}', "5+0x50 6+0x5 9+0x200"),
         *objective("a", "time_to_first_token", 0.95, ("2.5",)),
     ]
-    assert promtool.failures(tmp_path, BURNING, [suite("quiet", slow, "LlamaTimeToFirstTokenBudgetBurn", "70m", [])], "5m") == ""
+    assert (
+        promtool.failures(
+            tmp_path, needed("LlamaTimeToFirstTokenBudgetBurn"), [suite("quiet", slow, "LlamaTimeToFirstTokenBudgetBurn", "70m", [])], "5m"
+        )
+        == ""
+    )
 
 
 @pytest.mark.parametrize("stored", ["2", "2.0"])
@@ -130,7 +136,7 @@ def test_an_objective_in_whole_seconds_finds_its_bucket_in_prometheus_2_and_3(tm
             "exp_samples": [{"labels": labels, "value": 0.5}],
         }
     ]
-    assert promtool.failures(tmp_path, BURNING, [test], "10m") == ""
+    assert promtool.failures(tmp_path, needed("LlamaTimeToFirstTokenBudgetBurn"), [test], "10m") == ""
 
 
 def test_the_operator_is_missed_when_nobody_leads_and_not_while_one_does(tmp_path: Path) -> None:
@@ -146,7 +152,7 @@ def test_the_operator_is_missed_when_nobody_leads_and_not_while_one_does(tmp_pat
         suite("none is seen", [], alert.name, "10m", [down]),
         suite("the leader changed", [(leads[0], "1+0x5 stale"), (waits[0], "0+0x6 1+0x60")], alert.name, "10m", []),
     ]
-    assert promtool.failures(tmp_path, QUICK, tests) == ""
+    assert promtool.failures(tmp_path, needed(alert.name), tests) == ""
 
 
 def test_when_the_engines_metrics_vanish_it_is_the_blindness_that_is_told(tmp_path: Path) -> None:
@@ -160,7 +166,7 @@ def test_when_the_engines_metrics_vanish_it_is_the_blindness_that_is_told(tmp_pa
     tests[0]["alert_rule_test"] += [
         {"eval_time": "20m", "alertname": name, "exp_alerts": []} for name in NAMES if name not in {alert.name, "LlamaOperatorDown"}
     ]
-    assert promtool.failures(tmp_path, QUICK, tests) == ""
+    assert promtool.failures(tmp_path, document(), tests) == ""
 
 
 def test_names_that_users_chose_cannot_break_a_rule(tmp_path: Path) -> None:
@@ -170,7 +176,7 @@ def test_names_that_users_chose_cannot_break_a_rule(tmp_path: Path) -> None:
     test = suite("odd", [(info, steady(1)), *engine("a", 3, 0)], "LlamaNoTokens", "2m", [])
     labels = f'llama:info{{namespace="a",llama_operator_dev_deployment="chat",revision="r",accelerator="x",engine="vllm",model="{odd}"}}'
     test["promql_expr_test"] = [{"expr": "llama:info", "eval_time": "5m", "exp_samples": [{"labels": labels, "value": 1}]}]
-    assert promtool.failures(tmp_path, QUICK, [test]) == ""
+    assert promtool.failures(tmp_path, document(), [test]) == ""
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: getattr(rule, "name", "") or rule.metric.name)
