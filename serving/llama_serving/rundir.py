@@ -15,6 +15,8 @@ from llama_serving.config import RUN_DIR
 from llama_serving.status import EngineState, Progress
 
 ENGINE_FILE = "engine.json"
+RANK_FILES = ("load", "weights", "memory")
+"""What each rank of the engine writes, as NAME-RANK.json."""
 
 
 def run_dir() -> Path:
@@ -78,15 +80,15 @@ def read_load(directory: Path) -> Progress | None:
     return Progress(done=done, total=total) if total > 0 else None
 
 
-def write_weights(rank: int, count: int, directory: Path) -> None:
-    """Tell the agent how many bytes the weights of one rank take in memory. Raises OSError."""
-    write_json(directory / f"weights-{rank}.json", {"bytes": count})
+def write_bytes(what: str, rank: int, count: int, directory: Path) -> None:
+    """Tell the agent how many bytes one rank takes: its "weights", or its "memory", which is everything. Raises OSError."""
+    write_json(directory / f"{what}-{rank}.json", {"bytes": count})
 
 
-def read_weights(directory: Path) -> int | None:
-    """Bytes of the weights on that of this pod's ranks that has most; None before any is loaded."""
+def read_bytes(what: str, directory: Path) -> int | None:
+    """The same, of that of this pod's ranks which takes most; None before any has told."""
     found = []
-    for path in directory.glob("weights-*.json"):
+    for path in directory.glob(f"{what}-*.json"):
         raw = read_json(path) or {}
         count = raw.get("bytes")
         if isinstance(count, int) and not isinstance(count, bool) and count > 0:
@@ -96,5 +98,5 @@ def read_weights(directory: Path) -> int | None:
 
 def clear(directory: Path) -> None:
     """Forget what an earlier engine in this pod wrote."""
-    for path in [directory / ENGINE_FILE, *directory.glob("load-*.json"), *directory.glob("weights-*.json")]:
+    for path in [directory / ENGINE_FILE, *(each for name in RANK_FILES for each in directory.glob(f"{name}-*.json"))]:
         path.unlink(missing_ok=True)

@@ -73,6 +73,7 @@ def test_a_download_that_is_cut_and_rate_limited_goes_on_and_the_model_serves(
     plan = namespace.status("fetched")["plan"]
     assert 0.98 <= plan["observed"]["ratio"] <= 1.02, "what the engine holds is what was planned"
     assert 0.98 <= plan["observed"]["weightRatio"] <= 1.02
+    assert 0.98 <= plan["observed"]["memoryRatio"] <= 1.02
     answer = client.chat("http://fetched", "fetched", "Hello")
     assert answer["status"] == 200
     assert hub.faults.cuts == 0

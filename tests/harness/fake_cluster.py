@@ -70,6 +70,8 @@ class FakeCluster:
     bad_sources: set[str] = field(default_factory=set)
     """Models that cannot be loaded."""
     kv_cache_tokens: int | None = None
+    weight_bytes: int | None = None
+    memory_bytes: int | None = None
     """What every engine says once it is ready."""
     app_error: str | None = None
     """Why Serve cannot even build the application."""
@@ -218,6 +220,8 @@ class FakeCluster:
             joined=True,
             in_flight=life.in_flight,
             kv_cache_tokens=self.kv_cache_tokens if life.phase == "Ready" else None,
+            weight_bytes=self.weight_bytes if life.phase == "Ready" else None,
+            memory_bytes=self.memory_bytes if life.phase == "Ready" else None,
         )
 
     async def drain(self, ip: str, token: str, deadline_seconds: int) -> None:

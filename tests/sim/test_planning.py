@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -166,6 +166,37 @@ def test_what_the_engine_holds_stands_beside_the_plan_and_a_deviation_is_told_on
         await sim.restart()
         await asyncio.sleep(60)
         assert sim.status()["plan"].get("observed") == observed
+
+    live(0, story)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        ({"weight_bytes": 1.0, "memory_bytes": 0.98}, ()),
+        ({"weight_bytes": 1.2, "memory_bytes": 1.0}, ("the weights take", "1.200 of the")),
+        ({"weight_bytes": 1.0, "memory_bytes": 1.08}, ("are in use on the fullest GPU", "1.080 of the")),
+        ({"weight_bytes": 1.2, "memory_bytes": 0.5}, ("the weights take", "1.200 of the", "are in use on the fullest GPU", "0.500 of the")),
+    ],
+    ids=["as planned", "weights", "memory", "both"],
+)
+def test_the_weights_and_the_memory_of_the_engine_stand_beside_the_plan_too(share: Mapping[str, float], words: Sequence[str]) -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply(**FP8_405B)
+        await sim.until(sim.settled, 60)
+        planned = sim.status()["plan"]
+        sim.cluster.weight_bytes = int(planned["weightBytesPerGpu"] * share["weight_bytes"])
+        sim.cluster.memory_bytes = int(planned["memoryBytesPerGpu"] * share["memory_bytes"])
+        await asyncio.sleep(90)
+        assert sim.status()["plan"]["observed"] == {
+            "weightBytesPerGpu": sim.cluster.weight_bytes,
+            "weightRatio": share["weight_bytes"],
+            "memoryBytesPerGpu": sim.cluster.memory_bytes,
+            "memoryRatio": share["memory_bytes"],
+        }
+        told = [event["message"] for event in sim.api.all("Event") if event["reason"] == "PlanDeviation"]
+        assert len(told) == bool(words)
+        assert all(word in told[0] for word in words)
 
     live(0, story)
 

@@ -312,6 +312,28 @@ def test_an_edit_moves_to_a_new_revision_without_more_gpus_and_the_old_is_cleare
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("bad_luck", ["lose", "crash"])
+def test_an_old_head_that_is_lost_during_a_move_comes_back_and_the_move_goes_on(seed: int, bad_luck: str) -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply(**BIG, replicas=2)
+        await sim.until(sim.settled, 60)
+        old = sim.status()["revision"]
+        (head,) = [pod for pod in sim.pods(names.HEAD) if pod["metadata"]["labels"][names.LABEL_REVISION] == old]
+        sim.apply(**BIG, replicas=2, context={"maxTokens": 64})
+        await sim.until(lambda: sim.status()["revision"] != old, 60)
+        getattr(sim, bad_luck)(head)
+
+        def another_head() -> bool:
+            heads = [pod for pod in sim.pods(names.HEAD) if pod["metadata"]["labels"][names.LABEL_REVISION] == old]
+            return any(pod["metadata"]["uid"] != head["metadata"]["uid"] for pod in heads)
+
+        await sim.until(another_head, 60)
+        await sim.until(lambda: sim.settled() and not sim.pods(revision=old), 300)
+
+    live(seed, story)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_new_revision_that_cannot_load_stops_the_move_and_going_back_heals(seed: int) -> None:
     async def story(sim: Sim) -> None:
         sim.cluster.bad_sources.add("file:///models/bad")

@@ -194,6 +194,12 @@ class PlanObserved(_Status):
     weight_ratio: float | None = None
     """The real bytes of weights divided by the planned ones."""
 
+    memory_bytes_per_gpu: int | None = None
+    """Bytes that are really in use on the fullest GPU after the warm-up. On a CPU: of a rank's weights and KV cache."""
+
+    memory_ratio: float | None = None
+    """The real bytes in use divided by the planned ones."""
+
 
 class PlanStatus(BaseModel):
     """What was planned for one replica. Fields that this version does not know are kept: planners differ between versions."""
@@ -211,6 +217,9 @@ class PlanStatus(BaseModel):
 
     weight_bytes_per_gpu: int | None = None
     """Bytes of weights on the fullest GPU."""
+
+    memory_bytes_per_gpu: int | None = None
+    """Bytes of weights, KV cache and what the engine needs beside them on the fullest GPU."""
 
     kv_cache_tokens: int | None = None
     """Tokens that the KV cache of one replica is expected to hold."""

@@ -41,7 +41,18 @@ def revision_objects(world: World, pinned: Pinned, record: Mapping[str, Any] | N
     actions: list[Action] = []
     if record is not None:
         actions.append(Create(why=f"revision {pinned.revision} begins", announce="RevisionCreated", manifest=record))
-    actions += [
+    return actions + _head_and_its_needs(world, pinned)
+
+
+def old_heads(world: World, current: str) -> list[Action]:
+    """Heads of older revisions whose gangs still serve: without one nobody can tell when a gang that drains is empty, and a move stops."""
+    serving = {pod.revision for pod in world.pods if pod.component == names.REPLICA and not pod.deleting} - {current}
+    old = [world.pinned[revision] for revision in sorted(serving & world.pinned.keys())]
+    return [action for pinned in old for action in _head_and_its_needs(world, pinned)]
+
+
+def _head_and_its_needs(world: World, pinned: Pinned) -> list[Action]:
+    actions: list[Action] = [
         Create(why=f"revision {pinned.revision} needs it", manifest=manifest)
         for manifest in (pinned.head_store, pinned.head_service)
         if manifest and (manifest["kind"], manifest["metadata"]["name"]) not in world.objects

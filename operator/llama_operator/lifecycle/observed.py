@@ -146,7 +146,8 @@ class Agent:
     in_flight: int | None = None
     kv_cache_tokens: int | None = None
     weight_bytes: int | None = None
-    """Of the fullest rank of the pod."""
+    memory_bytes: int | None = None
+    """Of the weights, and of everything, on the fullest rank of the pod."""
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> Agent:
@@ -168,6 +169,7 @@ class Agent:
             in_flight=_whole(engine.get("inFlight")),
             kv_cache_tokens=_whole(engine.get("kvCacheTokens")),
             weight_bytes=_whole(body.get("weightBytesPerRank")),
+            memory_bytes=_whole(body.get("memoryBytesPerRank")),
         )
 
 

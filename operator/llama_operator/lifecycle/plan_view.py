@@ -12,7 +12,7 @@ from llama_operator.planning.fit.option import gib
 
 LARGEST = 10**15
 DEVIATION = 0.05
-"""Share by which an engine's KV cache or weights may differ from the planned ones before somebody is told."""
+"""Share by which an engine's KV cache, weights or memory may differ from the planned ones before somebody is told."""
 
 
 def planned_and_observed(
@@ -39,8 +39,9 @@ def planned_and_observed(
     # The least cache and the most weights: the replica, and the rank, that is worst off.
     tokens = min(_told(agent.kv_cache_tokens for agent in agents), default=None)
     weights = max(_told(agent.weight_bytes for agent in agents), default=None)
+    memory = max(_told(agent.memory_bytes for agent in agents), default=None)
     seen = _beside(planned, "kvCacheTokens", tokens, "ratio") | _beside(planned, "weightBytesPerGpu", weights, "weightRatio")
-    observed = {**observed, **seen}
+    observed = {**observed, **seen, **_beside(planned, "memoryBytesPerGpu", memory, "memoryRatio")}
     return {**planned, "observed": observed} if observed else planned
 
 
@@ -61,7 +62,7 @@ def deviation(previous: Mapping[str, Any], status: Mapping[str, Any]) -> str | N
     planned, before = status.get("plan") or {}, (previous.get("plan") or {}).get("observed") or {}
     observed = planned.get("observed") or {}
     said = []
-    for ratio, words in (("ratio", _cache), ("weightRatio", _weights)):
+    for ratio, words in (("ratio", _cache), ("weightRatio", _weights), ("memoryRatio", _memory)):
         found = observed.get(ratio)
         if found is not None and abs(found - 1) > DEVIATION and found != before.get(ratio):
             said.append(words(found, planned, observed))
@@ -78,3 +79,8 @@ def _cache(ratio: float, planned: Mapping[str, Any], observed: Mapping[str, Any]
 def _weights(ratio: float, planned: Mapping[str, Any], observed: Mapping[str, Any]) -> str:
     takes, expected = observed["weightBytesPerGpu"], planned["weightBytesPerGpu"]
     return f"the weights take {gib(takes)} on the fullest GPU, {ratio:.3f} of the {gib(expected)} that were planned"
+
+
+def _memory(ratio: float, planned: Mapping[str, Any], observed: Mapping[str, Any]) -> str:
+    takes, expected = observed["memoryBytesPerGpu"], planned["memoryBytesPerGpu"]
+    return f"{gib(takes)} are in use on the fullest GPU, {ratio:.3f} of the {gib(expected)} that were planned"

@@ -246,6 +246,7 @@ def as_status(fit: Fit) -> dict[str, Any]:
         "pipelineParallel": fit.pipeline,
         "gpus": fit.gpus,
         "weightBytesPerGpu": fit.weight_bytes,
+        "memoryBytesPerGpu": fit.weight_bytes + fit.kv_bytes + fit.overhead_bytes,
         "kvCacheTokens": fit.cache.tokens,
         "maxConcurrencyAtContext": round(fit.cache.concurrency, 2),
         "decodeFloorSeconds": None if fit.decode_floor_seconds is None else round(fit.decode_floor_seconds, 6),

@@ -79,8 +79,15 @@ class Agent:
         directory, now = self.settings.run_dir, time.time()
         engine = rundir.read_engine(directory)
         engine_alive = engine is not None and alive(engine.pid)
-        load, weights = rundir.read_load(directory), rundir.read_weights(directory)
-        snap = replace(self.snap, now=now, engine=engine, engine_alive=engine_alive, load=load, weight_bytes=weights)
+        snap = replace(
+            self.snap,
+            now=now,
+            engine=engine,
+            engine_alive=engine_alive,
+            load=rundir.read_load(directory),
+            weight_bytes=rundir.read_bytes("weights", directory),
+            memory_bytes=rundir.read_bytes("memory", directory),
+        )
         if (phase := phase_of(snap)[0]) != self._phase:
             self._phase = phase
             self.snap, snap = replace(self.snap, agent_since=now), replace(snap, agent_since=now)

@@ -28,6 +28,7 @@ class Snapshot:
     download: Progress | None = None
     load: Progress | None = None
     weight_bytes: int | None = None
+    memory_bytes: int | None = None
     engine: EngineState | None = None
     engine_alive: bool = False
     ray_joined: bool = False
@@ -97,6 +98,7 @@ def status(snap: Snapshot) -> dict[str, Any]:
         if engine
         else None,
         "weightBytesPerRank": snap.weight_bytes,
+        "memoryBytesPerRank": snap.memory_bytes,
         "versions": dict(snap.versions),
     }
 

@@ -26,6 +26,7 @@ EXAMPLE = {
     "ray": {"joined": True, "nodeId": "ab12"},
     "engine": {"pid": 123, "startedAt": 1790000000.0, "kvCacheTokens": 46592, "inFlight": 3},
     "weightBytesPerRank": 269000000,
+    "memoryBytesPerRank": 1342741824,
     "versions": {"ray": "2.60.0", "vllm": "0.29.0", "python": "3.11.2", "llamaServing": "0.1.0"},
 }
 """The example of docs/contracts.md."""
@@ -53,6 +54,7 @@ def test_the_documented_answer_is_read() -> None:
         in_flight=3,
         kv_cache_tokens=46592,
         weight_bytes=269_000_000,
+        memory_bytes=1_342_741_824,
     )
 
 

@@ -67,6 +67,16 @@ def test_vllm_loads_a_model_through_the_methods_that_the_plugin_wraps() -> None:
     assert list(inspect.signature(DefaultModelLoader.load_weights).parameters) == ["self", "model", "model_config"]
 
 
+def test_a_worker_of_vllm_is_started_and_warmed_up_through_the_methods_that_the_plugin_wraps() -> None:
+    from vllm.v1.worker.worker_base import WorkerBase, WorkerWrapperBase
+
+    assert "initialize_from_config" in vars(WorkerWrapperBase)
+    assert "compile_or_warm_up_model" in vars(WorkerBase)
+    # The wrapper hands on to the worker what it does not have, so that what is set on the worker is what the executor calls.
+    assert "compile_or_warm_up_model" not in vars(WorkerWrapperBase)
+    assert "__getattr__" in vars(WorkerWrapperBase)
+
+
 def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None:
     from ray._private import ray_constants
     from ray.llm._internal.serve import constants as llm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bench.endpoint.barehost import BareHost, call, wait_for
 from tests.contract.serving.conftest import Make, config
 
 from llama_operator.adapters.model_files.folder import FolderReader
+from llama_operator.planning.admission import as_status
 from llama_operator.planning.facts import ModelFacts, Precision
 from llama_operator.planning.fit.kv import predict_cpu_kv_cache
 from llama_operator.planning.fit.plan import plan_fit
@@ -32,14 +34,14 @@ def chat(host: BareHost, text: str, tokens: int = 16) -> dict[str, Any]:
     return dict(json.loads(answer))
 
 
-def weights_of_a_rank(model: Path, tensor: int) -> int:
-    """As the planner computes them from the headers of the files."""
+def planned_for(model: Path, tensor: int) -> Mapping[str, Any]:
+    """As the planner computes it from the headers of the files, for the status."""
     facts = asyncio.run(FolderReader().read_model(f"file://{model}")).facts("model")
     assert isinstance(facts, ModelFacts)
     hardware = Hardware(accelerator=CATALOGUE["cpu"], gpus_per_node=0)
     plan = plan_fit(facts, hardware, Wishes(context_tokens=1024, tensor=tensor))
     assert plan.chosen is not None
-    return plan.chosen.weight_bytes
+    return as_status(plan.chosen)
 
 
 def vllm(model: Path, **changes: Any) -> Any:
@@ -53,9 +55,11 @@ def test_the_trained_model_knows_the_capital_of_france(pods: Make, smollm2: Path
     assert "Paris" in chat(host, "What is the capital of France?")["choices"][0]["message"]["content"]
     said = host.pods[1].status()
     shape = ModelShape.from_config(json.loads((smollm2 / "config.json").read_text()))
-    planned = predict_cpu_kv_cache(shape, Precision.BFLOAT16, context=1024, tensor=tensor)
-    assert 0.98 <= said["engine"]["kvCacheTokens"] / planned.tokens <= 1.02
-    assert 0.98 <= said["weightBytesPerRank"] / weights_of_a_rank(smollm2, tensor) <= 1.02
+    predicted = predict_cpu_kv_cache(shape, Precision.BFLOAT16, context=1024, tensor=tensor)
+    planned = planned_for(smollm2, tensor)
+    assert 0.98 <= said["engine"]["kvCacheTokens"] / predicted.tokens <= 1.02
+    assert 0.98 <= said["weightBytesPerRank"] / planned["weightBytesPerGpu"] <= 1.02
+    assert 0.98 <= said["memoryBytesPerRank"] / planned["memoryBytesPerGpu"] <= 1.02
 
 
 def test_two_ranks_load_in_the_open_and_are_ready_only_after_a_token(pods: Make, tiny: Path) -> None:

@@ -74,7 +74,14 @@ def test_a_plan_of_a_newer_planner_is_kept_whole_and_replaced_whole() -> None:
     plan = NODES[".status.plan"]
     assert plan["x-kubernetes-preserve-unknown-fields"] is True
     assert plan["x-kubernetes-map-type"] == "atomic"
-    assert plan["properties"]["observed"]["properties"].keys() == {"kvCacheTokens", "ratio", "weightBytesPerGpu", "weightRatio"}
+    assert plan["properties"]["observed"]["properties"].keys() == {
+        "kvCacheTokens",
+        "ratio",
+        "weightBytesPerGpu",
+        "weightRatio",
+        "memoryBytesPerGpu",
+        "memoryRatio",
+    }
     assert LlamaDeploymentStatus.model_validate({"plan": {"gpus": 8, "later": [1]}}).model_dump(by_alias=True, exclude_none=True)[
         "plan"
     ] == {

@@ -11,7 +11,7 @@ from tests.harness.builders import NEW, OLD, Scene, a_head, context, pinned, rec
 
 from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
-from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads, revision_objects, shared_objects
+from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads, old_heads, revision_objects, shared_objects
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.observed import Agent, RootCause
 from llama_operator.lifecycle.revision import shared_objects as wanted_shared
@@ -88,6 +88,25 @@ def test_a_lost_head_is_made_again_and_nothing_else() -> None:
     world = Scene().world(objects=keyed(record(), kept.head_service, kept.head_store))
     made = revision_objects(world, kept, None)
     assert [type(action) for action in made] == [MakeToken, Create]
+
+
+@pytest.mark.parametrize(
+    ("gang", "made"),
+    [(GangState.READY, [MakeToken, Create]), (GangState.DRAINING, [MakeToken, Create]), (GangState.TERMINATING, [])],
+    ids=["serves", "drains", "is gone soon"],
+)
+def test_the_lost_head_of_an_old_revision_is_made_again_while_its_gangs_serve(gang: GangState, made: list[type[Action]]) -> None:
+    old = pinned(OLD)
+    assert old.head_store is not None
+    there = keyed(record(), record(OLD), old.head_service, old.head_store)
+    world = Scene().head().gang(0, gang, OLD).world(pinned={NEW: pinned(), OLD: old}, objects=there)
+    actions = old_heads(world, NEW)
+    assert [type(action) for action in actions] == made
+    assert all(action.manifest == old.head for action in actions if isinstance(action, Create))
+
+
+def test_an_old_revision_of_which_nothing_is_kept_is_left_as_it_is() -> None:
+    assert old_heads(Scene().head().gang(0, GangState.READY, OLD).world(pinned={NEW: pinned()}, objects={}), NEW) == []
 
 
 def test_a_head_that_is_on_its_way_out_is_waited_for() -> None:

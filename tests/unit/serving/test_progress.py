@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_serving import progress, rundir
+from llama_serving import progress, rundir, taken
 from llama_serving.status import Progress
 
 
@@ -45,15 +45,43 @@ def test_a_run_directory_that_cannot_be_written_does_not_stop_a_load(tmp_path: P
 
 def test_the_weights_of_a_model_are_those_of_its_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLAMA_RUN_DIR", str(tmp_path))
-    progress.tell_weights(2, progress.parameter_bytes([Tensor(5), Tensor(7)]))
-    assert rundir.read_weights(tmp_path) == 24
+    taken.tell("weights", 2, taken.parameter_bytes([Tensor(5), Tensor(7)]))
+    assert rundir.read_bytes("weights", tmp_path) == 24
+
+
+def test_a_cache_whose_layers_are_views_of_one_memory_counts_once() -> None:
+    @dataclass
+    class Storage:
+        address: int
+
+        def data_ptr(self) -> int:
+            return self.address
+
+        def nbytes(self) -> int:
+            return 100
+
+    @dataclass
+    class View:
+        address: int
+
+        def untyped_storage(self) -> Storage:
+            return Storage(self.address)
+
+    assert taken.cache_bytes([View(1), View(1), View(2)]) == 200
+
+
+@pytest.mark.parametrize("count", [None, 0, -5])
+def test_a_size_that_is_not_known_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int | None) -> None:
+    monkeypatch.setenv("LLAMA_RUN_DIR", str(tmp_path))
+    taken.tell("memory", 0, count)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_size_that_cannot_be_written_does_not_stop_a_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("LLAMA_RUN_DIR", str(blocked))
-    progress.tell_weights(0, 1)
+    taken.tell("memory", 0, 1)
 
 
 def test_the_total_is_the_bytes_of_the_weight_files(tmp_path: Path) -> None:

@@ -48,15 +48,16 @@ def test_the_load_is_summed_over_the_ranks_of_the_pod(tmp_path: Path) -> None:
     assert rundir.read_load(tmp_path) == Progress(done=30, total=300)
 
 
-def test_the_weights_are_those_of_the_fullest_rank_of_the_pod(tmp_path: Path) -> None:
-    assert rundir.read_weights(tmp_path) is None
+@pytest.mark.parametrize("what", ["weights", "memory"])
+def test_what_is_taken_is_what_the_fullest_rank_of_the_pod_takes(tmp_path: Path, what: str) -> None:
+    assert rundir.read_bytes(what, tmp_path) is None
     for rank, count in enumerate((10, 30, 20)):
-        rundir.write_weights(rank, count, tmp_path)
-    for name, text in (("weights-7.json", "half a fi"), ("weights-8.json", '{"bytes": "many"}'), ("weights-9.json", '{"bytes": -1}')):
-        (tmp_path / name).write_text(text)
-    assert rundir.read_weights(tmp_path) == 30
+        rundir.write_bytes(what, rank, count, tmp_path)
+    for rank, text in ((7, "half a fi"), (8, '{"bytes": "many"}'), (9, '{"bytes": -1}')):
+        (tmp_path / f"{what}-{rank}.json").write_text(text)
+    assert rundir.read_bytes(what, tmp_path) == 30
     rundir.clear(tmp_path)
-    assert rundir.read_weights(tmp_path) is None
+    assert rundir.read_bytes(what, tmp_path) is None
 
 
 def test_no_rank_no_load(tmp_path: Path) -> None:

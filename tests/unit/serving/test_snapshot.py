@@ -93,6 +93,7 @@ def test_the_status_has_the_contract_s_keys() -> None:
         "ray",
         "engine",
         "weightBytesPerRank",
+        "memoryBytesPerRank",
         "versions",
     ]
     assert body["engine"] == {"pid": 7, "startedAt": NOW - 60, "kvCacheTokens": 46592, "inFlight": 3}
