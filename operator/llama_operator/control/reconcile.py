@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -194,18 +195,24 @@ async def run_worker(reconciler: Reconciler, queue: Any) -> None:
     """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
     while True:
         key = await queue.get()
-        try:
-            with reconciler.own.duration.time():
-                pause = await reconciler.reconcile(key)
-        except (ApiError, StepsFailed) as error:
-            reconciler.own.passes.labels("error").inc()
-            wait = queue.retry(key)
-            log.warning("pass failed", deployment=str(key), error=str(error), again_in=round(wait, 1))
-        else:
-            reconciler.own.passes.labels("ok").inc()
-            queue.forget(key)
-            if pause is not None:
-                queue.add_after(key, pause)
-        finally:
-            queue.done(key)
-            reconciler.own.queue_depth.set(len(queue))
+        # In every line of the pass, also those of libraries: whose it is, and which pass.
+        with structlog.contextvars.bound_contextvars(deployment=str(key), reconcile=uuid.uuid4().hex[:8]):
+            await _one_pass(reconciler, queue, key)
+
+
+async def _one_pass(reconciler: Reconciler, queue: Any, key: names.Key) -> None:
+    try:
+        with reconciler.own.duration.time():
+            pause = await reconciler.reconcile(key)
+    except (ApiError, StepsFailed) as error:
+        reconciler.own.passes.labels("error").inc()
+        wait = queue.retry(key)
+        log.warning("pass failed", error=str(error), again_in=round(wait, 1))
+    else:
+        reconciler.own.passes.labels("ok").inc()
+        queue.forget(key)
+        if pause is not None:
+            queue.add_after(key, pause)
+    finally:
+        queue.done(key)
+        reconciler.own.queue_depth.set(len(queue))
