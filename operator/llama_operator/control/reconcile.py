@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -219,17 +220,23 @@ async def run_worker(reconciler: Reconciler, queue: Any) -> None:
     """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
     while True:
         key = await queue.get()
-        begun, outcome = time.perf_counter(), "ok"
-        try:
-            pause = await reconciler.reconcile(key)
-        except (ApiError, StepsFailed) as error:
-            outcome = "error"
-            wait = queue.retry(key)
-            log.warning("pass failed", deployment=str(key), error=str(error), again_in=round(wait, 1))
-        else:
-            queue.forget(key)
-            if pause is not None:
-                queue.add_after(key, pause)
-        finally:
-            queue.done(key)
-            reconciler.own.passed(outcome, time.perf_counter() - begun)
+        # In every line of the pass, also those of libraries: whose it is, and which pass.
+        with structlog.contextvars.bound_contextvars(deployment=str(key), reconcile=uuid.uuid4().hex[:8]):
+            await _one_pass(reconciler, queue, key)
+
+
+async def _one_pass(reconciler: Reconciler, queue: Any, key: names.Key) -> None:
+    begun, outcome = time.perf_counter(), "ok"
+    try:
+        pause = await reconciler.reconcile(key)
+    except (ApiError, StepsFailed) as error:
+        outcome = "error"
+        wait = queue.retry(key)
+        log.warning("pass failed", error=str(error), again_in=round(wait, 1))
+    else:
+        queue.forget(key)
+        if pause is not None:
+            queue.add_after(key, pause)
+    finally:
+        queue.done(key)
+        reconciler.own.passed(outcome, time.perf_counter() - begun)
