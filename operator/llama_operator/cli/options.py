@@ -183,7 +183,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 
 def _cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
-    _options(
+    add_options(
         parser.add_argument_group("what is asked"),
         ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
         ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),

@@ -61,8 +61,10 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
     [
         (
             (),
-            "no command is given; allowed is plan, validate, simulate, why, cost, catalog, status, top, chat, logs, doctor, "
-            "support-bundle or completion",
+            (
+                "no command is given; allowed is plan, validate, simulate, why, cost, catalog, status, top, chat, logs, doctor, "
+                "support-bundle or completion"
+            ),
         ),
         (("plans",), "invalid choice"),
         (("--typo",), '"--typo" is given'),
