@@ -1,85 +1,65 @@
-"""The operator's scaling policy beside its peers and a clairvoyant reference, on the same traffic, in one process.
+"""The operator's scaling policy beside its peers and a clairvoyant reference, on the same traffic.
 
-    deploy/bin/uv run --frozen python -m bench.scaling --azure AzureLLMInferenceTrace_conv.csv --write docs/scaling-figures.md
+    deploy/bin/uv run --frozen python -m bench.scaling --azure AzureLLMInferenceTrace_conv.csv --grid --keep runs.jsonl --write docs
 
 The trace is public: https://github.com/Azure/AzurePublicDataset, data/AzureLLMInferenceTrace_conv.csv. Without --azure the generated
 traffic alone is run; all of that is made from seeds. Every trace is run as it is and as three copies, with load times of 20, 100 and 300 s.
+Who is compared: scaling_grid.py. What is written: scaling_page.py.
+
+Every run is a line of the file --keep, and none that is there is run again: what was stopped goes on, and after a change of the policy
+`--again ours` drops its runs. --peers and --grid say how many of the peers are run; --only-write runs nothing.
 
 A replica is the sketch of a 405B one on eight GPUs that simulate/service.py has as its defaults. A run begins with as many ready replicas
 as the clairvoyant scaler (at a use of 0.8) needs on average in the first ten minutes. The clairvoyant run that others are set against is
 the cheapest of its uses of capacity that attains 0.99, or the one that attains most.
-
-`ours` has the objective of a time to first token and knows the replica's numbers, not its load time, which it has to learn.
-`ours:in-flight` has nothing but a number of requests for each replica, as the peers have. TARGETS are tried for each of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
+import json
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
-from llama_operator.scaling.policy import Policy
-from llama_operator.scaling.service import Service as Belief
-from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
+from bench.scaling_grid import MOST_REPLICAS, TTFT_SECONDS, USES, fixed, grid, ours, peers
+from bench.scaling_page import WORDS, Cell, Run, chosen, picture, row, text
+
+from llama_operator.simulate.capacity import capacity
+from llama_operator.simulate.engine import LoadTime, Setup, simulate
 from llama_operator.simulate.generate import CODE, CONVERSATION, Mix, bursty, diurnal_week, flash_crowd, poisson
 from llama_operator.simulate.policies import clairvoyant
-from llama_operator.simulate.policies.aibrix import Aibrix
-from llama_operator.simulate.policies.hpa import Hpa
-from llama_operator.simulate.policies.keda import Keda
-from llama_operator.simulate.policies.knative import Knative
-from llama_operator.simulate.policies.ours import Ours
-from llama_operator.simulate.policies.ray_serve import RayServe
-from llama_operator.simulate.policies.static import Static
-from llama_operator.simulate.report import attainment, reference
+from llama_operator.simulate.report import attainment
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traces import read_trace, superpose
 from llama_operator.simulate.view import Scaler
 
-TTFT_SECONDS = 6.0
 LOADS = (20.0, 100.0, 300.0)
 COPIES = (1, 3)
 SPREAD = 0.2
 """Standard deviation of the load time's logarithm."""
-MOST_REPLICAS = 24
-TARGETS = (48.0, 64.0)
-"""Requests in flight for each replica, of 64 slots: with fewer, peers pay half as much again or more on steady traffic."""
-MOST_STATIC = 1.3
-GOOD_ATTAINMENT, GOOD_COST = 0.98, 1.10
-COMMAND = "python -m bench.scaling --azure AzureLLMInferenceTrace_conv.csv --write docs/scaling-figures.md"
 START_SECONDS = 600.0
 HOUR = 3600.0
+FULL = 64.0
+"""Requests in flight: any number, to count policies by."""
 MODERATE = Mix(rate=CONVERSATION.rate, cv=3.0, prompt=CONVERSATION.prompt, output=CONVERSATION.output)
 """Conversations that come in bursts, as the Mooncake trace's do (coefficient of variation of its pauses: 3.0)."""
 
 Traffic = Callable[[], Iterable[Request]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """One policy in one cell."""
-
-    policy: str
-    attainment: float
-    replicas: float
-    seconds: float
-    changes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One trace, so many copies, one load time."""
+class Where(NamedTuple):
+    """A cell: one traffic, so many copies, one load time."""
 
     trace: str
     copies: int
     load: float
-    known: Run
-    runs: Sequence[Run]
 
 
 def traffic(azure: Path | None) -> dict[str, Traffic]:
@@ -110,139 +90,143 @@ def setup(requests: Sequence[Request], load: float) -> Setup:
     )
 
 
-def scalers(service: Service, known: float) -> list[Scaler]:
-    """Ours, the peers over TARGETS, and the fixed numbers that cost about as much as the `known` mean of replicas."""
-    belief = Belief(prefill=service.prefill, slots=service.slots, itl=service.itl, kv=service.kv)
-    timely = Policy(min_replicas=1, max_replicas=1, ttft_seconds=TTFT_SECONDS, service=belief, scale_down_seconds=None)
-    made: list[Scaler] = [Ours(policy=timely, kv=service.kv)]
-    for target in TARGETS:
-        counting = Policy(min_replicas=1, max_replicas=1, in_flight_per_replica=target)
-        mine = Ours(policy=counting, kv=service.kv, name="ours:in-flight")
-        made += [mine, *(peer(target=target) for peer in (Hpa, Keda, Knative, RayServe, Aibrix))]
-    fixed = range(max(math.floor(known), 1), min(math.ceil(known * MOST_STATIC), MOST_REPLICAS) + 1)
-    return made + [Static(replicas=number) for number in fixed]
+def in_flight(service: Service, requests: Sequence[Request]) -> float:
+    """Requests in a replica that is wholly used."""
+    return capacity(service, fmean(each.prompt for each in requests), fmean(each.output for each in requests)).in_flight
 
 
-def run(scaler: Scaler, requests: Sequence[Request], world: Setup) -> tuple[Run, Outcome]:
+def run(label: str, scaler: Scaler, requests: Sequence[Request], world: Setup) -> Run:
     """One run and its figures."""
     outcome = simulate(requests, scaler, world)
-    target = getattr(scaler, "target", None) or getattr(getattr(scaler, "policy", None), "in_flight_per_replica", None)
-    made = Run(
-        policy=f"{scaler.name}:{target:g}" if target else scaler.name,
+    return Run(
+        policy=label,
         attainment=attainment(outcome, TTFT_SECONDS) or 0.0,
         replicas=outcome.replica_seconds / outcome.end,
         seconds=outcome.replica_seconds,
         changes=len(outcome.changes),
     )
-    return made, outcome
 
 
-def cell(name: str, copies: int, load: float, azure: Path | None) -> Cell:
-    """All policies on one kind of traffic."""
-    base = list(traffic(azure)[name]())
-    requests = list(superpose(lambda: base, copies))
-    world = setup(requests, load)
-    outcomes = [run(scaler, requests, world) for scaler in clairvoyant.schedules(requests, world.service, load)]
-    best = reference([outcome for _, outcome in outcomes], TTFT_SECONDS)
-    (known,) = [made for made, outcome in outcomes if outcome is best]
-    runs = [run(scaler, requests, world)[0] for scaler in scalers(world.service, known.replicas)]
-    return Cell(trace=name, copies=copies, load=load, known=known, runs=runs)
+def cell(where: Where, options: argparse.Namespace) -> Cell:
+    """Everything that is asked for on one kind of traffic; every run is kept as soon as it is there."""
+    base = list(traffic(options.azure)[where.trace]())
+    requests = list(superpose(lambda: base, where.copies))
+    world = setup(requests, where.load)
+    full = in_flight(world.service, requests)
+    found = kept(options.keep).get(where, {})
+
+    def runs(scalers: Iterable[tuple[str, Scaler]]) -> Iterator[Run]:
+        for label, scaler in scalers:
+            if label not in found:
+                found[label] = run(label, scaler, requests, world)
+                keep(options.keep, where, found[label])
+            yield found[label]
+
+    known = clairvoyant.schedules(requests, world.service, where.load, USES)
+    best = chosen(list(runs((f"clairvoyant use={use:g}", each) for use, each in zip(USES, known, strict=True))))
+    mine = list(runs(ours(world.service, full)))
+    usual = list(runs(peers(full) if options.peers or options.grid else ()))
+    tuned = list(runs(grid(full) if options.grid else ()))
+    still = list(runs(fixed(best.replicas) if usual else ()))
+    return Cell(**where._asdict(), known=best, ours=mine, usual=usual, tuned=tuned, fixed=still)
 
 
-def dominating(mine: Run, others: Iterable[Run]) -> list[Run]:
-    """Peers that attain more for less."""
-    return [other for other in others if other.attainment > mine.attainment and other.seconds < mine.seconds]
+def kept(path: Path | None) -> dict[Where, dict[str, Run]]:
+    """The runs of a file, the newest of each policy in each cell."""
+    found: dict[Where, dict[str, Run]] = {}
+    if path is not None and path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            values = json.loads(line)
+            where = Where(values.pop("trace"), values.pop("copies"), values.pop("load"))
+            found.setdefault(where, {})[values["policy"]] = Run(**values)
+    return found
 
 
-def good(mine: Run, known: Run) -> bool:
-    """The aim is reached."""
-    return mine.attainment >= GOOD_ATTAINMENT * known.attainment and mine.seconds <= GOOD_COST * known.seconds
+def keep(path: Path | None, where: Where, made: Run) -> None:
+    """One line more; a whole one, though several processes write."""
+    if path is not None:
+        line = json.dumps(where._asdict() | made.__dict__) + "\n"
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode())
 
 
-def peers(found: Cell) -> list[Run]:
-    """All that are not ours, nor a fixed number that only hindsight would choose."""
-    return [made for made in found.runs if not made.policy.startswith(("ours", "static"))]
+def forget(path: Path, policy: str) -> None:
+    """Drop the runs of a policy, whatever follows the first colon or blank of its label."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    left = [line for line in lines if json.loads(line)["policy"].replace(":", " ").split()[0] != policy]
+    path.write_text("".join(f"{line}\n" for line in left), encoding="utf-8")
 
 
-def summary(cells: Sequence[Cell]) -> str:
-    """One row a cell: ours, and who is better in both."""
-    rows = [
-        "| trace | copies | load s | clairvoyant: attained, replicas | ours: attained, replicas | of clairvoyant | aim | better peers |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for found in cells:
-        known, mine = found.known, found.runs[0]
-        better = ", ".join(f"{other.policy} ({other.attainment:.4f}, {other.replicas:.2f})" for other in dominating(mine, peers(found)))
-        share = f"{mine.attainment / known.attainment:.3f}, {mine.seconds / known.seconds:.3f}"
-        where = f"{found.trace} | {found.copies} | {found.load:g} | {known.attainment:.4f}, {known.replicas:.2f}"
-        aim = "yes" if good(mine, known) else "no"
-        rows.append(f"| {where} | {mine.attainment:.4f}, {mine.replicas:.2f} | {share} | {aim} | {better or 'none'} |")
-    return "\n".join(rows)
+def cells_of(path: Path | None, wanted: Sequence[Where]) -> list[Cell]:
+    """What is kept of the wanted cells, where at least the reference and ours are."""
+    made = []
+    for where, runs in kept(path).items():
+        known = [each for each in runs.values() if each.policy.startswith("clairvoyant")]
+        if where not in wanted or "ours" not in runs or len(known) < len(USES):
+            continue
+        parts: dict[str, list[Run]] = {"ours": [], "clairvoyant": [], "static": [], "usual": [], "tuned": []}
+        targets = {each.policy.split(":")[2] for each in runs.values() if each.policy.startswith("ours:")}
+        for each in runs.values():
+            usual = each.policy.partition(":")[2] in targets
+            parts[each.family if each.family in parts else "usual" if usual else "tuned"].append(each)
+        # A part that was stopped on the way says nothing of what is not in it.
+        for kind, whole in (("usual", peers(FULL)), ("tuned", grid(FULL))):
+            if len(parts[kind]) < len(list(whole)):
+                parts[kind].clear()
+        mine = sorted(parts["ours"], key=lambda each: (len(each.policy), each.policy))
+        made.append(
+            Cell(**where._asdict(), known=chosen(known), ours=mine, usual=parts["usual"], tuned=parts["tuned"], fixed=parts["static"])
+        )
+    return sorted(made, key=lambda each: wanted.index(Where(each.trace, each.copies, each.load)))
 
 
-def whole(found: Cell) -> str:
-    """Every run of a cell. Dominated: another policy that is no fixed number attains more for less."""
-    rivals = [made for made in found.runs if not made.policy.startswith("static")]
-    rows = (
-        f"| {made.policy} | {made.attainment:.4f} | {made.replicas:.2f} | {made.attainment / found.known.attainment:.3f} "
-        f"| {made.seconds / found.known.seconds:.3f} | {made.changes} | {'yes' if dominating(made, rivals) else 'no'} |"
-        for made in (found.known, *found.runs)
-    )
-    head = (
-        f"### {found.trace}, {found.copies} {'copies' if found.copies > 1 else 'copy'}, load time {found.load:g} s",
-        "",
-        "| policy | attainment | mean replicas | attainment of clairvoyant | replica-seconds of clairvoyant | changes | dominated |",
-        "|---|---|---|---|---|---|---|",
-    )
-    return "\n".join((*head, *rows))
-
-
-def page(cells: Sequence[Cell]) -> str:
-    """The whole document."""
-    reached = sum(good(found.runs[0], found.known) for found in cells)
-    alone = sum(not dominating(found.runs[0], peers(found)) for found in cells)
-    begun = f"""# Scaling: ours, its peers, and a scaler that knows every arrival
-
-Written by `{COMMAND}`; what is compared, and with which numbers, stands at the top of `bench/scaling.py`.
-Why the policy is as it is, and why cells fail: [ADR 0008](adr/0008-scaling-policy.md).
-
-Attainment is the share of requests with a first token within {TTFT_SECONDS:g} s; a number behind a policy's name is its requests in flight
-for each replica. Peers run at their documented defaults with {len(TARGETS)} such numbers.
-
-| aim | reached |
-|---|---|
-| {GOOD_ATTAINMENT} of the clairvoyant's attainment for {GOOD_COST:.2f} of its replica-seconds | {reached} of {len(cells)} cells |
-| no peer with a higher attainment for fewer replica-seconds | {alone} of {len(cells)} cells |"""
-    return "\n\n".join((begun, summary(cells), "## Every run", *(whole(found) for found in cells)))
+def write(folder: Path, cells: Sequence[Cell]) -> None:
+    """The page and the picture."""
+    (folder / "scaling-figures.md").write_text(text(cells, WORDS) + "\n", encoding="utf-8")
+    (folder / "scaling-pareto.svg").write_text(picture(cells) + "\n", encoding="utf-8")
 
 
 def read_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="bench.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--azure", type=Path, help="AzureLLMInferenceTrace_conv.csv of the Azure public dataset")
-    parser.add_argument("--write", type=Path, help="a Markdown file to write, beside the summary on standard output")
+    parser.add_argument("--keep", type=Path, help="a file of JSON lines, one for each run")
+    parser.add_argument("--again", metavar="POLICY", help="forget what --keep has of it, as of `ours` or `hpa`")
+    parser.add_argument("--write", type=Path, metavar="FOLDER", help="where scaling-figures.md and scaling-pareto.svg go; needs --keep")
+    parser.add_argument("--only-write", action="store_true", help="of what is kept")
+    parser.add_argument("--peers", action="store_true", help="the peers too, at their defaults, and fixed numbers")
+    parser.add_argument("--grid", action="store_true", help="and the peers over their settings")
     parser.add_argument("--trace", action="append", help="only this traffic; may be given several times")
     parser.add_argument("--copies", type=int, action="append", choices=COPIES, help="only so many copies; may be given several times")
+    parser.add_argument("--load", type=float, action="append", choices=LOADS, help="only this load time; may be given several times")
     parser.add_argument("--jobs", type=int, default=1, help="cells at once, each in a process")
     return parser.parse_args(given)
 
 
 def main(given: Sequence[str] | None = None) -> int:
-    """Run the grid."""
-    asked = read_arguments(given)
-    known = traffic(asked.azure)
-    wanted = asked.trace or list(known)
-    if unknown := sorted(set(wanted) - set(known)):
+    """Run the cells."""
+    options = read_arguments(given)
+    known = traffic(options.azure)
+    names = options.trace or list(known)
+    if unknown := sorted(set(names) - set(known)):
         print(f"--trace: no traffic {', '.join(unknown)}; there is {', '.join(known)}", file=sys.stderr)
         return 2
-    grid = [(name, copies, load, asked.azure) for copies in asked.copies or COPIES for name in wanted for load in LOADS]
-    cells: list[Cell] = []
-    with ProcessPoolExecutor(max(asked.jobs, 1)) as pool:
-        for found in pool.map(cell, *zip(*grid, strict=True)):
-            print(summary([found]).splitlines()[-1], flush=True)
-            cells.append(found)
-            if asked.write:  # with every cell: a long run that is stopped leaves what it has
-                asked.write.write_text(page(cells) + "\n", encoding="utf-8")
+    if options.write and not options.keep:
+        print("--write: needs --keep, the file of the runs that are written", file=sys.stderr)
+        return 2
+    if options.again and options.keep and options.keep.exists():
+        forget(options.keep, options.again)
+    wanted = [Where(*each) for each in product(names, options.copies or COPIES, options.load or LOADS)]
+    if not options.only_write:
+        begun = time.monotonic()
+        # Cells of little work first, so that a run that is stopped leaves many of them.
+        ranked = sorted(wanted, key=lambda each: (each.copies, names.index(each.trace)))
+        with ProcessPoolExecutor(max(options.jobs, 1)) as pool:
+            for found in pool.map(cell, ranked, [options] * len(ranked)):
+                print(row(found), flush=True)
+        print(f"{time.monotonic() - begun:.0f} s on {os.cpu_count()} cores", file=sys.stderr)
+    if options.write:
+        write(options.write, cells_of(options.keep, [Where(*each) for each in product(known, COPIES, LOADS)]))
     return 0
 
 

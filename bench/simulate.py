@@ -1,4 +1,4 @@
-"""How long a trace hour takes for each policy, on one core; and with --grid the policies over traces, copies and load times.
+"""How long a trace hour takes for each policy, on one core.
 
 deploy/bin/uv run --frozen python -m bench.simulate [TRACE ...]                   seconds of a core for each trace hour
 deploy/bin/uv run --frozen python -m bench.simulate --profile ours [TRACE]        where they go

@@ -1,8 +1,8 @@
 """The gauges and counters that a replica exports through Ray: on port 8080 of its pod, with `ray_` before the name.
 
 `llama_requests_in_flight` is ours, for both engines: requests that entered the replica's HTTP surface and are not answered whole, the
-engine's queue included. The others are vLLM's families, written here for the simulated engine, so that dashboards and the autoscaler
-read one set of names.
+engine's queue included; `llama_last_request_timestamp_seconds` is when the last of them came or left. The others are vLLM's families,
+written here for the simulated engine, so that dashboards and the autoscaler read one set of names.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llama_serving.server import Gauge
 
 IN_FLIGHT = "llama_requests_in_flight"
+LAST_REQUEST = "llama_last_request_timestamp_seconds"
 
 # The bounds of vLLM 0.29.0 (vllm/v1/metrics/loggers.py): a rule counts by them.
 FIRST_TOKEN_BUCKETS = [
@@ -43,6 +44,14 @@ def in_flight_gauge() -> Gauge:
     from ray.serve import metrics  # lazy: pulls in Ray
 
     gauge: Gauge = metrics.Gauge(IN_FLIGHT, description="Requests in this replica: running and queued.")
+    return gauge
+
+
+def last_request_gauge() -> Gauge:
+    """The gauge of the moment of the last request, with Serve's labels."""
+    from ray.serve import metrics  # lazy: pulls in Ray
+
+    gauge: Gauge = metrics.Gauge(LAST_REQUEST, description="When a request last came to this replica or left it, seconds since 1970.")
     return gauge
 
 

@@ -42,10 +42,11 @@ class Gauge(Protocol):
 class Lifecycle:
     """The life of one engine in this replica, and its requests in flight."""
 
-    def __init__(self, directory: Path, gauge: Gauge) -> None:
+    def __init__(self, directory: Path, gauge: Gauge, last: Gauge) -> None:
         now = time.time()
         self._directory = directory
-        self._gauge = gauge
+        self._gauge, self._last = gauge, last
+        self._last_request = now
         self._in_flight = 0
         self._lock = threading.RLock()  # the state is written by the event loop and by the thread that reports
         self.state = EngineState(phase="Starting", since=now, pid=os.getpid(), started_at=now)
@@ -99,6 +100,7 @@ class Lifecycle:
             # Ray drops a gauge from its exposition that was not set again within a report interval (2 s here): a value that does not change
             # must be said again and again. Seen on Ray 2.60; vLLM's own gauges vanish that way while it is idle.
             self._gauge.set(self._in_flight)
+            self._last.set(time.time() if self._in_flight else self._last_request)
             if self.state.in_flight != self._in_flight:
                 self.report()
             time.sleep(REPORT_SECONDS)  # noqa: TID251 -- the pace of the report, in a thread of its own; not a wait for something
@@ -120,6 +122,7 @@ class Lifecycle:
 
     def _step(self, by: int) -> None:
         self._in_flight += by
+        self._last_request = time.time()
         self._gauge.set(self._in_flight)
 
 

@@ -5,10 +5,15 @@ The tests run in order on one deployment, as a bad night does; each leaves it wi
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from tests.harness.command import run
 
 from playground.client import Client
 from playground.kube import Namespace
@@ -39,6 +44,45 @@ def test_a_chat_completion_comes_back_through_the_service(alive: str, client: Cl
     answer = client.chat(URL, NAME, "Who are you?")
     assert answer["status"] == 200
     assert answer["text"]
+
+
+def test_the_commands_say_what_is_so_and_nothing_of_what_was_said(
+    alive: str, stage: Stage, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin")
+    at = ("-n", namespace.name, "--kubeconfig", str(stage.cluster.kubeconfig), "--context", stage.cluster.context)
+    canary = "canary-of-a-prompt"
+
+    chatted = run("chat", NAME, "-p", f"Say {canary}", "--max-tokens", "8", "-o", "json", *at)
+    assert chatted.status == 0, chatted.err
+    answer = json.loads(chatted.out)
+    assert (answer["outputTokens"], answer["complete"]) == (8, True)
+    assert 0 < answer["firstTokenSeconds"] < answer["seconds"]
+
+    (view,) = json.loads(run("status", NAME, "-o", "json", *at).out)["deployments"]
+    assert (view["ready"], [gang["phase"] for gang in view["revisions"][0]["gangs"]]) == ("2/2", ["Ready", "Ready"])
+    assert all(pod["node"] and pod["ready"] for gang in view["revisions"][0]["gangs"] for pod in gang["pods"])
+    assert NAME in run("status", *at).out
+
+    logged = run("logs", NAME, "--tail", "2000", *at)
+    engines = run("logs", NAME, "--engine", "--tail", "2000", *at)
+    assert (logged.status, engines.status) == (0, 0), logged.err + engines.err
+    assert {line.split()[0] for line in logged.out.splitlines() if line[:1] in "gh"} >= {"head", "g0-0", "g1-0"}
+    assert engines.out
+
+    findings = json.loads(run("doctor", "-o", "json", *at).out)["findings"]
+    bad = [item for item in findings if item["severity"] == "error" and namespace.name in item["message"]]
+    assert bad == []
+    assert {"crd", "operator", "rights", "prometheus"} <= {item["check"] for item in findings if item["severity"] == "ok"}, findings
+
+    bundle = tmp_path / "bundle.tar.gz"
+    made = run("support-bundle", NAME, "--file", str(bundle), *at)
+    assert made.status == 0, made.err
+    with tarfile.open(bundle) as tar:
+        packed = {member.name: (tar.extractfile(member) or io.BytesIO()).read().decode() for member in tar}
+    assert sum(name.endswith(".log") for name in packed) >= 4
+    for text in (logged.out, engines.out, stage.operator.logs(2000), *packed.values()):
+        assert canary not in text
 
 
 def test_every_child_has_an_owner_and_is_least_privileged(alive: str, namespace: Namespace) -> None:

@@ -1,10 +1,13 @@
-"""The autoscaler on a real Prometheus: up on the queue, down when it is gone, and still while it is blind."""
+"""One scripted load on a real Prometheus: up on the queue, still while blind, down without a cut stream, to zero, and back for one request."""
 
 from __future__ import annotations
 
+import copy
 import os
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +16,20 @@ from llama_operator.api.price import ANNOTATION as PRICE
 from llama_operator.telemetry.dashboards.boards import BOARDS
 from playground.client import Client
 from playground.kube import Namespace
-from playground.stage import Stage, autoscaling
+from playground.stage import Stage
 
 pytestmark = pytest.mark.cluster
 NAME = "scaled"
 URL = f"http://{NAME}"
+ARGS = {"tokensPerSecond": 10, "slots": 4, "loadSeconds": 30}
+SCALING = {
+    "minReplicas": 0,
+    "maxReplicas": 3,
+    "objective": {"inFlightPerReplica": 4},
+    "scaleDownStabilizationSeconds": 20,
+    "scaleToZeroAfter": "60s",
+}
+HELD = 2
 
 
 OBJECTIVES = {"timeToFirstTokenSeconds": 10, "interTokenSeconds": 0.5}
@@ -46,42 +58,94 @@ def see_every_panel(stage: Stage, namespace: Namespace, began: float) -> None:
             draw_all(BOARDS, seen, choice(), Path(os.environ[DRAW]))
 
 
-def test_it_scales_up_on_requests_in_flight_holds_without_prometheus_and_scales_down_again(
-    local: Stage, namespace: Namespace, client: Client
+class Diary(threading.Thread):
+    """Every number that was wanted, in its order, and when."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__(daemon=True)
+        self.namespace, self.wanted, self.over = namespace, list[tuple[float, int]](), threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.over.wait(0.5):
+            try:
+                found = (self.namespace.status(NAME).get("autoscaling") or {}).get("desiredReplicas")
+            except OSError:
+                continue
+            if found is not None and (not self.wanted or self.wanted[-1][1] != found):
+                self.wanted.append((time.time(), found))
+
+    @property
+    def numbers(self) -> list[int]:
+        return [number for _, number in self.wanted]
+
+
+def template(local: Stage) -> dict[str, Any]:
+    """The pod template, with a head that holds HELD requests at most."""
+    made = copy.deepcopy(local.pod_template)
+    made["spec"]["containers"][0]["env"].append({"name": "LLAMA_HOLD_REQUESTS", "value": str(HELD)})
+    return made
+
+
+def test_the_number_follows_the_load_from_zero_and_to_zero_and_no_stream_is_cut(
+    local: Stage, namespace: Namespace, client: Client, record_property: Any
 ) -> None:
-    args = {"tokensPerSecond": 10, "slots": 4, "loadSeconds": 15}
     began = time.time()
-    wanted = local.simulated(NAME, args=args, autoscaling=autoscaling(2, in_flight=4, down_seconds=30), objectives=OBJECTIVES)
+    wanted = local.simulated(NAME, args=ARGS, autoscaling=SCALING, podTemplate=template(local), objectives=OBJECTIVES)
     wanted["metadata"]["annotations"] = {PRICE: "1"}
     namespace.apply(wanted)
+    diary = Diary(namespace)
     namespace.wait_ready(NAME, 1, 180)
     namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 60)
-    load = client.load(URL, NAME, streams=8, seconds=900, tokens=60)
-    namespace.wait_ready(NAME, 2, 120)
-    history = namespace.status(NAME)["autoscaling"]
-    assert history["desiredReplicas"] == 2
+
+    # Up: 8 streams at 4 a replica want 2, however long the second takes to load.
+    crowd = client.load(URL, NAME, streams=8, seconds=900, tokens=60)
+    namespace.wait_ready(NAME, 2, 180)
+    assert diary.numbers == [1, 2]
     see_every_panel(local, namespace, began)
+
+    # Blind for two minutes under load: the number must not move.
     local.set_prometheus(0)
     try:
         held = namespace.wait_reason(NAME, "Scaling", "Holding", 60)
         assert "holding at 2" in held["message"]
         assert namespace.condition(NAME, "MetricsAvailable")["reason"] == "PrometheusUnreachable"
-        # Two minutes without eyes: the number must not move, however long it lasts.
-        moved, begun = set(), time.monotonic()
-
-        def two_minutes_over() -> bool:
-            moved.add(namespace.status(NAME)["autoscaling"]["desiredReplicas"])
-            return time.monotonic() - begun > 120
-
-        namespace.wait("two blind minutes", two_minutes_over, 180, NAME)
-        assert moved == {2}
+        begun = time.monotonic()
+        namespace.wait("two blind minutes", lambda: time.monotonic() - begun > 120, 180, NAME)
     finally:
         local.set_prometheus(1)
     namespace.wait_reason(NAME, "MetricsAvailable", "Fresh", 120)
-    load.stop()
-    result = load.result()
-    assert result["errors"] == []
-    status = namespace.wait_ready(NAME, 1, 240)
-    assert status["autoscaling"]["desiredReplicas"] == 1
+    assert diary.numbers == [1, 2]
+
+    # Down, with streams open all the while.
+    few = client.load(URL, NAME, streams=2, seconds=900, tokens=100)
+    crowd.stop()
+    assert crowd.result()["errors"] == []
+    namespace.wait_ready(NAME, 1, 180)
+    few.stop()
+    assert few.result()["errors"] == []
+
+    # To zero once no request came for a minute.
+    quiet = time.time()
+    namespace.wait("no replica", lambda: namespace.status(NAME).get("phase") == "Idle" and not namespace.pods(NAME), 240, NAME)
+    assert diary.numbers == [1, 2, 1, 0]
+    assert diary.wanted[-1][0] - quiet >= 45  # the streams ended a little before `few` said so
+    assert namespace.condition(NAME, "Available")["reason"] == "ScaledToZero"
+    assert namespace.condition(NAME, "MetricsAvailable")["reason"] == "Fresh"
+    assert namespace.wait_reason(NAME, "Scaling", "ScaledToZero", 30)["status"] == "True"
+
+    # From zero: what comes is held and answered, as far as the bound goes; beyond it the answer says when to come again.
+    asked = time.time()
+    late = client.load(URL, NAME, streams=HELD + 1, seconds=60, tokens=5, requests=HELD + 1)
+    result = late.result()
+    assert len(result["errors"]) == 1, result["errors"]
+    assert "status 503" in result["errors"][0]
+    assert "Try again in" in result["errors"][0]
+    namespace.wait_ready(NAME, 1, 120)
+    assert diary.numbers == [1, 2, 1, 0, 1]
+    record_property("seconds from the request to the decision", round(diary.wanted[-1][0] - asked, 1))
+    record_property("changes", diary.wanted)
+    record_property("answered from zero", result)
+    diary.over.set()
     namespace.delete_llama(NAME)
     namespace.wait_gone(NAME, 60)

@@ -35,6 +35,7 @@ class Life:
     loading_since: float | None = None
     ready_at: float | None = None
     in_flight: int = 0
+    last_request: float = 0.0
     dies_at: float | None = None
 
 
@@ -76,7 +77,8 @@ class FakeCluster:
     app_error: str | None = None
     """Why Serve cannot even build the application."""
     load: int = 0
-    """Requests that users have open; the ready leaders share them."""
+    """Requests that users have open; the ready leaders share them, and the head holds them while there is none."""
+    held: int = 0
     flaky: float = 0.0
     """Chance that an agent or a head does not answer."""
     on_scale: Callable[[str, int], None] = lambda revision, target: None
@@ -313,8 +315,10 @@ class FakeCluster:
                 open_leaders.append(life)
             elif life.in_flight and self.rng.random() < 0.3:
                 life.in_flight -= 1
+        self.held = 0 if open_leaders else self.load
         for index, life in enumerate(open_leaders):
             life.in_flight = self.load // len(open_leaders) + (1 if index < self.load % len(open_leaders) else 0)
+            life.last_request = self.now if life.in_flight else life.last_request or self.now
 
     async def view(self, ip: str, token: str, deployment: str) -> Serve | Unknown:
         """See ports.ServeApi."""

@@ -63,7 +63,7 @@ class LoopClock:
 
 @dataclass
 class FakeMetrics:
-    """Implements Metrics: what Prometheus would have scraped from the leaders that run."""
+    """Implements Metrics: what Prometheus would have scraped from the heads and the leaders that run."""
 
     cluster: FakeCluster
     down: bool = False
@@ -75,9 +75,14 @@ class FakeMetrics:
         series = []
         for pod in self.cluster.api.all("Pod"):
             life = self.cluster.lives.get(pod["metadata"]["uid"])
-            if life is not None and life.phase == "Ready" and pod["metadata"]["labels"].get(names.LABEL_RANK) == "0":
-                sample = {"time": self.cluster.now, "value": float(life.in_flight)}
-                series.append(Series(name=metric.SERVE_PROCESSING, pod=pod["metadata"]["name"], revision="", **sample))
+            if life is None or life.phase != "Ready":
+                continue
+            labels, at = pod["metadata"]["labels"], {"pod": pod["metadata"]["name"], "revision": "", "time": self.cluster.now}
+            if labels[names.LABEL_COMPONENT] == names.HEAD:
+                series.append(Series(name=metric.SERVE_QUEUED, value=float(self.cluster.held), **at))
+            elif labels.get(names.LABEL_RANK) == "0":
+                series.append(Series(name=metric.SERVE_PROCESSING, value=float(life.in_flight), **at))
+                series.append(Series(name=metric.LAST_REQUEST, value=life.last_request, **at))
         return series
 
 

@@ -210,3 +210,46 @@ def test_what_is_accepted_and_should_be_looked_at_is_told_in_an_event() -> None:
         assert event["count"] == 1
 
     live(0, story)
+
+
+TTFT = {"maxReplicas": 2, "objective": {"timeToFirstTokenSeconds": 6}}
+
+
+def test_a_time_to_first_token_is_kept_by_the_plan_and_refused_where_there_is_none_and_what_ran_goes_on() -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply(**FP8_405B, autoscaling=TTFT)
+        await sim.until(sim.settled, 60)
+        assert sim.status()["plan"]["prefillTokensPerSecond"] > 0
+        assert sim.status()["autoscaling"]["desiredReplicas"] == 1
+        before = uids(sim)
+        sim.apply(**FP8_405B, autoscaling={**TTFT, "objective": {"timeToFirstTokenSeconds": 0.01}})
+        await sim.until(lambda: sim.condition("Accepted")["status"] == "False", 30)
+        assert "0.01 is given; allowed is at least 0.018" in sim.condition("Accepted")["message"]
+        await asyncio.sleep(30)
+        assert uids(sim) == before
+
+    live(0, story)
+
+
+def test_where_nobody_can_plan_a_time_to_first_token_is_refused_with_the_way_out() -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply(model={"source": "pvc://weights/llama"}, **VLLM, autoscaling=TTFT)
+        await sim.until(lambda: sim.condition("Accepted").get("status") == "False", 30)
+        assert "the operator cannot read the files" in sim.condition("Accepted")["message"]
+        assert "Set spec.autoscaling.objective.inFlightPerReplica instead" in sim.condition("Accepted")["message"]
+        assert not sim.pods()
+
+    live(0, story)
+
+
+def test_a_time_to_first_token_waits_for_a_hub_that_may_answer_soon() -> None:
+    async def story(sim: Sim) -> None:
+        sim.models.answers[SOURCE] = Unread(why="the hub does not answer", soon=True)
+        sim.apply(**OURS, parallelism={"tensor": 8, "pipeline": 1}, autoscaling=TTFT)
+        await sim.until(lambda: sim.condition("Accepted").get("reason") == "ReadingModel", 30)
+        assert "the objective needs the plan of a replica" in sim.condition("Accepted")["message"]
+        sim.models.answers[SOURCE] = bf16(LLAMA_70B)
+        await sim.until(sim.settled, 120)
+        assert sim.condition("Accepted")["status"] == "True"
+
+    live(0, story)

@@ -92,6 +92,54 @@ def test_the_autoscaler_follows_the_load_up_and_down_and_holds_while_it_is_blind
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_the_last_replica_goes_when_nobody_asks_and_the_first_request_brings_one_back(seed: int) -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply(autoscaling={"minReplicas": 0, "maxReplicas": 2, "objective": {"inFlightPerReplica": 4}, "scaleToZeroAfter": "5m"})
+        await sim.until(sim.settled, 60)
+        assert sim.status()["ready"] == "1/1"
+        sim.cluster.load = 2
+        await asyncio.sleep(400)
+        assert sim.status()["ready"] == "1/1"
+        sim.cluster.load = 0
+        await asyncio.sleep(200)
+        await sim.restart()
+        # Idle time was not forgotten with the operator, nor is that of an outage invented.
+        assert 80 <= await sim.until(lambda: sim.status()["autoscaling"]["desiredReplicas"] == 0, 200) <= 130
+        await sim.until(lambda: sim.settled() and not sim.pods(), 60)
+        assert (sim.status()["phase"], sim.condition("Available")["reason"]) == ("Idle", "ScaledToZero")
+        assert "the next one is held" in sim.condition("Available")["message"]
+        await asyncio.sleep(20)
+        before = sum(sim.api.writes.values())
+        await asyncio.sleep(600)
+        assert sum(sim.api.writes.values()) == before
+        sim.metrics.down = True
+        await sim.until(lambda: sim.condition("Scaling")["reason"] == "Holding", 30)
+        sim.cluster.load = 1
+        await asyncio.sleep(60)
+        assert not sim.pods()
+        assert "a request that comes now is held until it can be seen" in sim.condition("Scaling")["message"]
+        sim.metrics.down = False
+        assert await sim.until(lambda: sim.status()["autoscaling"]["desiredReplicas"] == 1, 30) <= 10
+        await sim.until(lambda: sim.settled() and sim.status()["ready"] == "1/1", 90)
+
+    live(seed, story)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_gang_is_not_asked_for_without_a_place(seed: int) -> None:
+    async def story(sim: Sim) -> None:
+        scaling = {"minReplicas": 1, "maxReplicas": 3, "objective": {"inFlightPerReplica": 4}}
+        sim.apply(**BIG, autoscaling=scaling)
+        await sim.until(sim.settled, 60)
+        sim.cluster.load = 10
+        await sim.until(lambda: "a gang needs 8 on one node" in sim.condition("Scaling")["message"], 120)
+        assert (sim.condition("Scaling")["reason"], sim.status()["autoscaling"]["desiredReplicas"]) == ("NoRoom", 2)
+        assert len(sim.pods()) == 2
+
+    live(seed, story, nodes={"node-0": 8, "node-1": 8, "node-2": 4})
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("bad_luck", ["lose", "crash"])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_gang_that_lost_a_pod_is_replaced_whole_and_the_others_go_on(seed: int, bad_luck: str, rank: str) -> None:

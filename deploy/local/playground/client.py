@@ -8,6 +8,7 @@ import json
 import subprocess
 import threading
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class Load:
 
     def _run(self, client: Client, url: str, model: str, plan: dict[str, Any]) -> None:
         try:
-            self._result = client.run(["load", url, model, json.dumps(plan)], seconds=plan["seconds"] + 400)
+            self._result = client.run(
+                ["replay" if "arrivals" in plan else "load", url, model, json.dumps(plan)], seconds=plan["seconds"] + 400
+            )
         except Exception as error:  # noqa: BLE001 - it is raised again in the thread that asks for the result
             self._result = error
 
@@ -92,6 +95,10 @@ class Client:
     def load(self, url: str, model: str, *, streams: int, seconds: float, tokens: int, requests: int | None = None) -> Load:
         """Begin a load in the background."""
         return Load(self, url, model, {"streams": streams, "tokens": tokens, "seconds": seconds, "requests": requests})
+
+    def replay(self, url: str, model: str, arrivals: Sequence[float], tokens: int) -> Load:
+        """Begin requests in the background, each so many seconds after the start; the result's `answers` has one for each."""
+        return Load(self, url, model, {"arrivals": list(arrivals), "tokens": tokens, "seconds": max(arrivals, default=0.0)})
 
     def touch(self, path: str) -> None:
         """Make an empty file in the pod."""

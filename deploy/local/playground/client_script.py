@@ -1,10 +1,13 @@
-"""Runs inside the client pod: one chat, or a load of streams, against an OpenAI-compatible endpoint. Prints one JSON object.
+"""Runs inside the client pod: one chat, a load of streams, or requests at given times, against an OpenAI-compatible endpoint. Prints one
+JSON object.
 
     python3 - chat URL MODEL PROMPT
     python3 - load URL MODEL '{"streams": 8, "tokens": 64, "seconds": 60, "requests": null, "stop": "/tmp/stop-1"}'
+    python3 - replay URL MODEL '{"arrivals": [0.5, 0.7], "tokens": 64, "stop": "/tmp/stop-1"}'
 
-A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens; no new one is
-begun once the file `stop` is there. It never retries: what a user would see is what it reports.
+A load keeps `streams` requests open for `seconds` (or until `requests` were made), each asking for `tokens` tokens. A replay begins each
+request so many seconds after the start, whatever became of the others. No new one is begun once the file `stop` is there. It never
+retries: what a user would see is what it reports.
 """
 
 from __future__ import annotations
@@ -101,8 +104,28 @@ async def load(url: str, model: str, plan: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def replay(url: str, model: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """Requests when they are due."""
+    begun, begun_at, stop = time.monotonic(), time.time(), Path(plan["stop"])
+
+    async def one(client: httpx.AsyncClient, due: float, number: int) -> dict[str, Any] | None:
+        await asyncio.sleep(max(begun + due - time.monotonic(), 0.0))
+        if stop.exists():  # noqa: ASYNC240 - a stat of a local file
+            return None
+        sent = time.monotonic() - begun
+        result = await one_stream(client, url, model, plan["tokens"], number)
+        return {"sent": sent, "first": result["first"], "seconds": result["seconds"], "error": result["error"]}
+
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=TIMEOUT, limits=limits) as client:
+        answers = await asyncio.gather(*(one(client, due, number) for number, due in enumerate(plan["arrivals"])))
+    return {"begunAt": begun_at, "answers": [answer for answer in answers if answer]}
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "chat":
         print(json.dumps(asyncio.run(chat(*sys.argv[2:5]))))
+    elif sys.argv[1] == "replay":
+        print(json.dumps(asyncio.run(replay(sys.argv[2], sys.argv[3], json.loads(sys.argv[4])))))
     else:
         print(json.dumps(asyncio.run(load(sys.argv[2], sys.argv[3], json.loads(sys.argv[4])))))

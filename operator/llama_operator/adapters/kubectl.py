@@ -116,6 +116,10 @@ class Kubectl:
             raise explain(done)
         return done.out
 
+    def finish(self, *arguments: str) -> Finished:
+        """Another kubectl that asks the same cluster, as for `exec`, at its end and whatever its status."""
+        return self._run(self.command(*arguments))
+
     def command(self, *arguments: str) -> Sequence[str]:
         """The command line of another kubectl that asks the same cluster, as for `logs`. The caller runs it."""
         return [PROGRAM, *self._flags, *arguments]

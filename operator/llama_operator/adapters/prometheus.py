@@ -53,7 +53,7 @@ class Prometheus:
 
 
 def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
-    """The newest two samples of each series in the answer to a range selector.
+    """The newest two samples of each series in the answer to a range selector, and the oldest.
 
     A Prometheus staleness marker is not in a matrix; the series just ends, and its age tells.
     """
@@ -61,8 +61,9 @@ def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
     try:
         for item in body["data"]["result"]:
             labels = item["metric"]
-            samples = item["values"][-2:]
+            samples, first = item["values"][-2:], item["values"][0]
             time, value = samples[-1]
+            bound = labels.get(metric.LABEL_BOUND)
             series.append(
                 Series(
                     name=str(labels["__name__"]),
@@ -71,6 +72,8 @@ def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
                     time=float(time),
                     value=_number(value),
                     before=(float(samples[0][0]), _number(samples[0][1])) if len(samples) > 1 else None,
+                    oldest=(float(first[0]), _number(first[1])) if len(samples) > 1 else None,
+                    bound=None if bound is None else _number(bound),
                 )
             )
     except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -53,7 +53,7 @@ class Reason(StrEnum):
     NO_REPLICA_READY = "NoReplicaReady"
     """Replicas are wanted and none is Ready yet."""
     SCALED_TO_ZERO = "ScaledToZero"
-    """No replica is wanted."""
+    """No replica is wanted. Under Scaling: no request came for scaleToZeroAfter; the next one is held, and brings a replica."""
     # Progressing
     COMPLETE = "Complete"
     """All wanted replicas of the current revision are Ready and no other is left."""
@@ -86,6 +86,8 @@ class Reason(StrEnum):
     """Fewer replicas are wanted."""
     AT_MAXIMUM = "AtMaximum"
     """Demand asks for more than maxReplicas."""
+    NO_ROOM = "NoRoom"
+    """More replicas are needed than there are free GPUs for, on whole nodes; the message says where how many are free."""
     STABILIZING = "Stabilizing"
     """Demand changed, and the stabilisation window has not passed yet."""
     HOLDING = "Holding"

@@ -1,7 +1,7 @@
 """What a rule is: one check of a LlamaDeployment, held as Python and as CEL beside the words that both say.
 
-The rules themselves stand in `llama_operator.api.rules` (fields that must fit each other), `licence` (the Llama licences) and `not_served`
-(fields of the contract that nothing serves yet).
+The rules themselves stand in `llama_operator.api.rules` (fields that must fit each other), `scaling_rules` (the number of replicas),
+`licence` (the Llama licences) and `not_served` (fields of the contract that nothing serves yet).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from llama_operator.api import licence, not_served, price
+from llama_operator.api import licence, not_served, price, scaling_rules
 from llama_operator.api.problems import show
 from llama_operator.api.rule import Look, Rule, pattern_rule, quote
 from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, NAME_MAX
@@ -59,29 +59,11 @@ def _custom_without_gpu(look: Look) -> str | None:
     return show(custom) if custom is not None and look.text("spec.hardware.accelerator") == CPU else None
 
 
-def _objective(look: Look) -> str | None:
-    objective = look.at("spec.autoscaling.objective")
-    if not isinstance(objective, dict):
-        return None
-    given = [name for name in ("inFlightPerReplica", "timeToFirstTokenSeconds") if objective.get(name) is not None]
-    return None if len(given) == 1 else ("both" if given else "neither")
-
-
 def _tensor_in_node(look: Look) -> str | None:
     gpus, tensor = look.number("spec.hardware.gpusPerNode", GPUS_PER_NODE), look.number("spec.parallelism.tensor", 1)
     if look.text("spec.hardware.accelerator") in {None, CPU} or gpus is None or tensor is None or gpus == 0 or tensor <= gpus:
         return None
     return f"{tensor} with {gpus} GPUs per node"
-
-
-def _min_above_max(look: Look) -> str | None:
-    least, most = look.number("spec.autoscaling.minReplicas", 1), look.number("spec.autoscaling.maxReplicas")
-    return f"{least} with maxReplicas {most}" if least is not None and most is not None and least > most else None
-
-
-def _replicas_beside_autoscaling(look: Look) -> str | None:
-    replicas = look.number("spec.replicas", 1)
-    return str(replicas) if isinstance(look.at("spec.autoscaling"), dict) and replicas not in {None, 1} else None
 
 
 def _own_labels(look: Look) -> str | None:
@@ -124,7 +106,6 @@ def _named_items(look: Look) -> str | None:
 
 _TENSOR_GPUS = f"(has(self.hardware.gpusPerNode) ? self.hardware.gpusPerNode : {GPUS_PER_NODE})"
 _TENSOR = "(has(self.parallelism) && has(self.parallelism.tensor) ? self.parallelism.tensor : 1)"
-_MIN = "(has(self.minReplicas) ? self.minReplicas : 1)"
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -204,24 +185,7 @@ RULES: tuple[Rule, ...] = (
         cel=f'self.hardware.accelerator == "cpu" || {_TENSOR_GPUS} == 0 || {_TENSOR} <= {_TENSOR_GPUS}',
         given="more than spec.hardware.gpusPerNode",
     ),
-    Rule(
-        field="spec.autoscaling.minReplicas",
-        allowed="at most spec.autoscaling.maxReplicas",
-        remedy="Lower minReplicas or raise maxReplicas.",
-        broken=_min_above_max,
-        at="spec.autoscaling",
-        cel=f"{_MIN} <= self.maxReplicas",
-        given="more than spec.autoscaling.maxReplicas",
-    ),
-    Rule(
-        field="spec.autoscaling.objective",
-        allowed="exactly one of inFlightPerReplica and timeToFirstTokenSeconds",
-        remedy="Set spec.autoscaling.objective.inFlightPerReplica alone.",
-        broken=_objective,
-        at="spec.autoscaling",
-        cel="has(self.objective.inFlightPerReplica) != has(self.objective.timeToFirstTokenSeconds)",
-        given="neither or both",
-    ),
+    *scaling_rules.RULES,
     Rule(
         field="spec.podTemplate.metadata.labels",
         allowed=f"any label but {OWN_PREFIX}... and {', '.join(OWN_LABELS)}",
@@ -270,16 +234,5 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, in the order in which problems are told."""
 
-WARNINGS: tuple[Rule, ...] = (
-    licence.NAMING,
-    price.READABLE,
-    Rule(
-        # No error: kubectl scale and a HorizontalPodAutoscaler write it too, and are named for it (lifecycle/ownership.py).
-        field="spec.replicas",
-        allowed="nothing (or 1) while spec.autoscaling is set: the number does not count",
-        remedy="Remove spec.replicas, or remove spec.autoscaling to choose the number yourself.",
-        broken=_replicas_beside_autoscaling,
-        severity="warning",
-    ),
-)
+WARNINGS: tuple[Rule, ...] = (licence.NAMING, price.READABLE, scaling_rules.REPLICAS_BESIDE, scaling_rules.NEVER_SCALES)
 """Rules that refuse nothing: what they find is told as a warning."""

@@ -230,6 +230,9 @@ class PlanStatus(BaseModel):
     decode_floor_seconds: float | None = None
     """Least time of one decode step in seconds, from memory bandwidth alone."""
 
+    prefill_tokens_per_second: float | None = None
+    """Most prompt tokens a second of one replica, from its arithmetic alone."""
+
     predicted_load_seconds: float | None = None
     """Expected time in seconds from a started pod to its first token."""
 

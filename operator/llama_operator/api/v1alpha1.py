@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from llama_operator.api import group
+from llama_operator.api.duration import seconds_of
 from llama_operator.api.status import LlamaDeploymentStatus
 
 GROUP, VERSION, API_VERSION, KIND, PLURAL = group.GROUP, group.VERSION, group.API_VERSION, group.KIND, group.PLURAL
@@ -31,6 +32,9 @@ GPUS_PER_NODE = 8
 
 NAME_MAX = 40
 """Longest name of a LlamaDeployment, so that `NAME-REVISION-gGANG-RANK` fits the 63 characters of a pod's host name."""
+
+SCALE_TO_ZERO_AFTER = "30m"
+"""How long the last replica stays without a request where nothing is said: several times what a large model takes to load."""
 
 KvCacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
 """The KV cache types of vLLM 0.29.0 that a Llama can use and whose size per value is fixed (2 bytes, or 1 for fp8)."""
@@ -161,10 +165,11 @@ class AutoscalingObjective(_Spec):
     """Requests, running and queued together, that one replica should have. More than this adds replicas."""
 
     time_to_first_token_seconds: float | None = Field(default=None, ge=0.01, le=3600)
-    """Seconds within which the first token should come. Not served yet: refused."""
+    """Seconds within which the first token of a request should come. The replicas that this takes are computed from the plan of one (or the
+    simulated engine's arguments) and corrected by what is measured; so it is refused where nothing is planned, as for files on a volume."""
 
     percentile: int | None = Field(default=None, ge=50, le=99)
-    """Share of requests, in percent, that timeToFirstTokenSeconds holds for. Not served yet: refused."""
+    """Share of requests, in percent, that timeToFirstTokenSeconds is to hold for. Default: 95."""
 
 
 class ScheduleSpec(_Spec):
@@ -197,7 +202,8 @@ class AutoscalingSpec(_Spec):
     """How the number of replicas follows the load."""
 
     min_replicas: int = Field(default=1, ge=0, le=1000)
-    """Fewest replicas. 0, which would scale to zero, is not served yet: refused. Default: 1."""
+    """Fewest replicas. With 0 the last one goes when no request came for scaleToZeroAfter; requests that come then are held until a
+    replica has loaded, at most 30 minutes. The first start is with one replica, so that it is known to work. Default: 1."""
 
     max_replicas: int = Field(ge=1, le=1000)
     """Most replicas."""
@@ -206,18 +212,23 @@ class AutoscalingSpec(_Spec):
     """What the autoscaler keeps."""
 
     scale_to_zero_after: str | None = Field(default=None, min_length=1, max_length=16)
-    """How long no request must have come before the last replica goes, as in 30m. Not served yet: refused."""
+    """How long no request must have come before the last replica goes, as in 90s, 30m or 1h30m. Only with minReplicas 0. Default: 30m."""
 
     scale_up_stabilization_seconds: int = Field(default=0, ge=0, le=3600)
-    """The need for more replicas must have lasted this many seconds before any is added. Default: 0."""
+    """The need for more replicas must have lasted this many seconds before any is added. From zero the first comes at once. Default: 0."""
 
     scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
-    """The need for fewer replicas must have lasted this many seconds before any is taken away. Default: 300."""
+    """The need for fewer replicas must have lasted this many seconds before any is taken away: 15 or more, since what is measured is no
+    newer than a scrape. Default: 300."""
 
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=32)
     """Time windows with bounds of their own. A window that opens with a higher minReplicas adds replicas at once; one that closes lets them
     go as the load allows, after scaleDownStabilizationSeconds. A maxReplicas that falls counts at once. Where several are open, the highest
     minReplicas and the highest maxReplicas of them count. Default: none."""
+
+    def idle_seconds(self, least: int) -> int | None:
+        """Seconds without a request after which the last replica goes while `least` is the minimum; None where it stays."""
+        return None if least else seconds_of(self.scale_to_zero_after or SCALE_TO_ZERO_AFTER)
 
 
 class Objectives(_Spec):

@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
+    if argv[:2] == ["complete", "--"]:  # a shell asks: nobody's command, and in no list of them
+        from llama_operator.cli.completion import complete
+
+        return complete(argv[2:])
     try:
         arguments = read_arguments(argv)
     except UsageError as error:
@@ -46,6 +50,6 @@ def _run(argv: Sequence[str]) -> int:
         sys.stderr.write(f"{PROGRAM}: no command is given; allowed is {commands()}. See {PROGRAM} --help.\n")
         return PROBLEMS
     # Imported by name: each command brings the libraries that it needs, and `--help` none.
-    command = importlib.import_module(f"llama_operator.cli.{arguments.command}")
+    command = importlib.import_module(f"llama_operator.cli.{arguments.command.replace('-', '_')}")
     status: int = command.run(arguments)
     return status

@@ -49,6 +49,17 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
     raise UsageError("\n".join(lines))
 
 
+def parsers() -> dict[str, tuple[list[str], bool]]:
+    """Of each command: its options, and whether it begins with the name of a LlamaDeployment."""
+    return {
+        name: (
+            [option for action in parser._actions for option in action.option_strings],  # noqa: SLF001 -- argparse has no other list
+            any(action.dest == "name" and not action.option_strings for action in parser._actions),  # noqa: SLF001 -- the same
+        )
+        for name, parser in _parser()[1].items()
+    }
+
+
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
     parser = _Parser(
         prog=PROGRAM,
@@ -68,6 +79,8 @@ def _parser() -> tuple[_Parser, dict[str, _Parser]]:
 
 def _commands() -> dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]]:
     """Of each command: what adds its options, and what it does."""
+    from llama_operator.cli import cluster_options  # it needs this module first
+
     return {
         "plan": (_plan, "say how a model is split over GPUs, what it leaves for the KV cache, and what to change where it does not fit"),
         "validate": (_validate, "say every problem and warning of LlamaDeployment files at its line, and whether what they ask for fits"),
@@ -75,6 +88,7 @@ def _commands() -> dict[str, tuple[Callable[[argparse.ArgumentParser], None], st
         "why": (_why, "say why a LlamaDeployment has the replicas that it has, or does not serve; now, or at a time before"),
         "cost": (_cost, "say what a deployment cost, how much of it was idle, what a million tokens cost, and what an API would take"),
         "catalog": (_catalog, "list the models and accelerators that are known by name"),
+        **cluster_options.commands(),
     }
 
 
@@ -88,7 +102,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is asked", "a file, or options; an option counts more than the file")
     what.add_argument("-f", "--file", metavar="FILE", help="a LlamaDeployment in YAML or JSON; - for the standard input")
     what.add_argument("--name", metavar="NAME", help="which one, where the file holds several LlamaDeployments")
-    _options(
+    add_options(
         what,
         ("--model", "REPO", "a model of the catalogue, as in meta-llama/Llama-3.1-8B; with -f, what its source stands for"),
         ("--model-path", "PATH", "a folder with the model's files, or a config.json alone"),
@@ -100,7 +114,7 @@ def _plan(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--read-hub", action="store_true", help="ask the Hugging Face hub for a model that the catalogue does not know")
     wishes = parser.add_argument_group("what it must do")
-    _options(
+    add_options(
         wishes,
         ("--context", "TOKENS", "longest sequence, prompt and answer (the model's own)"),
         ("--concurrency", "N", "sequences of that length at once (1)"),
@@ -125,7 +139,7 @@ def _validate(parser: argparse.ArgumentParser) -> None:
 
 
 def _simulate(parser: argparse.ArgumentParser) -> None:
-    _options(
+    add_options(
         parser.add_argument_group("traffic", "one of --trace, --generate and --from-prometheus"),
         ("--trace", "FILE", "requests with their times and tokens, also gzipped; - for the standard input"),
         ("--format", "FORMAT", "of that file: azure, mooncake or csv (its first line tells)"),
@@ -140,16 +154,16 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
         ("--seed", "N", "of everything that is drawn (0)"),
     )
     what = parser.add_argument_group("what is compared", "a file, or options; an option counts more than the file")
-    _options(
+    add_options(
         what,
-        ("--policy", "LIST", "ours,hpa,keda,kpa,ray,aibrix,static:N,clairvoyant (ours,hpa,keda,kpa,ray,aibrix,clairvoyant)"),
+        ("--policy", "LIST", "ours,hpa,keda,kpa,ray,aibrix,aibrix-kpa,static:N,clairvoyant (all but static:N)"),
         ("-f|--file", "FILE", "a LlamaDeployment: its objective, bounds and hardware, and what one replica more or less would change"),
         ("--name", "NAME", "which one, where the file holds several LlamaDeployments"),
         ("--model", "REPO", "the model of the catalogue that the file's source stands for"),
         ("--model-path", "PATH", "a folder with the model's files, or a config.json alone"),
     )
     what.add_argument("--read-hub", action="store_true", help="ask the Hugging Face hub for a model that the catalogue does not know")
-    _options(
+    add_options(
         what,
         ("--service", "NUMBERS", "one replica: prefill=4900,slots=64,itl=0.1,kv=681000 (these, or the file's plan)"),
         ("--load-seconds", "T", "from ordering a replica until it is ready; must be given"),
@@ -169,7 +183,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
 
 def _cost(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the LlamaDeployment")
-    _options(
+    add_options(
         parser.add_argument_group("what is asked"),
         ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
         ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),
@@ -195,7 +209,7 @@ def _catalog(parser: argparse.ArgumentParser) -> None:
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """The options of a command that asks a cluster, named as kubectl names them; `cluster.Cluster.of` reads them."""
-    _options(
+    add_options(
         parser.add_argument_group("which cluster", "as kubectl has it"),
         ("-n|--namespace", "NAMESPACE", "its namespace (the context's)"),
         ("--context", "NAME", "the context of the kubeconfig (the current one)"),
@@ -203,6 +217,7 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _options(group: argparse._ArgumentGroup, *rows: tuple[str, str, str]) -> None:
+def add_options(group: argparse._ActionsContainer, *rows: tuple[str, str, str]) -> None:
+    """Options that each take a text: `-s|--long`, what stands for the text, and what it says."""
     for name, metavar, about in rows:
         group.add_argument(*name.split("|"), metavar=metavar, help=about)

@@ -31,7 +31,7 @@ from llama_operator.simulate.service import Service
 from llama_operator.simulate.traces import FORMS
 from llama_operator.simulate.traffic import Traffic
 
-POLICIES = "ours,hpa,keda,kpa,ray,aibrix,clairvoyant"
+POLICIES = "ours,hpa,keda,kpa,ray,aibrix,aibrix-kpa,clairvoyant"
 MINIMUM, MAXIMUM, TTFT_SECONDS, SCRAPE_SECONDS = 1, 24, 6.0, 15.0
 WINDOW = "7d"
 STEP_SECONDS = 60
@@ -135,6 +135,7 @@ def _question(
         setup=setup,
         objective=objective,
         ttft_seconds=objective.ttft_seconds,
+        elsewhere=() if asked.service else base.elsewhere,
     )
     if spec is not None and scaling is None:
         notes = [*notes, "the file asks for no autoscaling: bounds and objective are the options'"]

@@ -7,6 +7,7 @@ vllm                the plan of what would run, with the share of its bounds tha
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from llama_operator.api.problems import Problem
@@ -14,14 +15,15 @@ from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.cli.models import Asked, as_source, find_model
 from llama_operator.cli.refusals import BadInput
 from llama_operator.planning.admission import LARGEST_UTILIZATION, LEAST_OVERHEAD_BYTES, admit
+from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
 from llama_operator.planning.fit.option import Fit, context_of
 from llama_operator.planning.fit.plan import plan_fit
-from llama_operator.simulate.from_plan import SHARE, default_slots, service_of_plan
+from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
+from llama_operator.planning.replica import SHARE, rates_of_fit, simulated_rates, slots_of
+from llama_operator.simulate.compare import Elsewhere
+from llama_operator.simulate.from_plan import service_of_rates
 from llama_operator.simulate.service import Service
-
-SIMULATED_PREFILL, SIMULATED_TOKENS, SIMULATED_SLOTS = 10_000.0, 70.0, 64
-"""What the simulated engine does where its arguments do not say (`SimulatedArgs` in llama_serving.engines.simulated)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Planned:
     service: Service
     words: str
     gpus: int
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """The same on accelerators with less and with more memory bandwidth."""
 
 
 def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_tokens: float) -> Planned:
@@ -44,6 +48,11 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     hardware = hardware_of(spec)
     if isinstance(hardware, list):
         raise BadInput.of(*hardware)
+    found = _plan(spec, model, hardware, mean_tokens)
+    return replace(found, elsewhere=tuple(_elsewhere(spec, model, hardware, mean_tokens)))
+
+
+def _plan(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Planned:
     # The split is the operator's own choice, and the plan that of its question: first with the planned room, then with the least.
     admission = admit(spec, model)
     if admission.split is None:
@@ -54,13 +63,30 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     fit = plan_fit(model, hardware, wishes).chosen or plan_fit(model, hardware, tight).chosen
     if fit is None:
         raise BadInput.of(_unknown(f"of which is said: {admission.message}", "Give --service with measured numbers."))
-    given = spec.engine.args.get("max_num_seqs")
-    slots = given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else default_slots(hardware.accelerator)
-    service = service_of_plan(fit, context_of(model, wishes), mean_tokens, slots)
-    if service is None:
+    rates = rates_of_fit(fit, context_of(model, wishes), mean_tokens, slots_of(spec))
+    if rates is None:
         what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
         raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
-    return Planned(service=service, words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+    return Planned(service=service_of_rates(rates), words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+
+
+def _elsewhere(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Iterator[Elsewhere]:
+    """On the next slower and the next faster accelerator of the catalogue, by bandwidth, on which the spec can be planned."""
+    here = hardware.accelerator.bandwidth
+    if here is None or hardware.accelerator.is_cpu:
+        return
+    known = sorted((each for each in CATALOGUE.values() if each.bandwidth and not each.is_cpu), key=lambda each: each.bandwidth or 0.0)
+    slower = [each for each in reversed(known) if (each.bandwidth or 0.0) < here]
+    faster = [each for each in known if (each.bandwidth or 0.0) > here]
+    for side in (slower, faster):
+        for accelerator in side:
+            named = spec.hardware.model_copy(update={"accelerator": accelerator.name, "custom": None})
+            try:
+                found = _plan(spec.model_copy(update={"hardware": named}), model, replace(hardware, accelerator=accelerator), mean_tokens)
+            except BadInput:
+                continue
+            yield Elsewhere(accelerator=accelerator.name, service=found.service, gpus=found.gpus)
+            break
 
 
 def _words(fit: Fit, accelerator: str) -> str:
@@ -69,13 +95,9 @@ def _words(fit: Fit, accelerator: str) -> str:
 
 
 def _simulated(spec: LlamaDeploymentSpec) -> Planned:
-    args = spec.engine.args
-    service = Service(
-        prefill=float(args.get("prefillTokensPerSecond", SIMULATED_PREFILL)),
-        itl=1 / float(args.get("tokensPerSecond", SIMULATED_TOKENS)),
-        slots=int(args.get("slots", SIMULATED_SLOTS)),
-    )
-    return Planned(service=replace(service, kv=float("inf")), words="as the simulated engine's arguments say", gpus=0)
+    # Its slots hold a whole context each: room is nothing that requests wait for.
+    service = replace(service_of_rates(simulated_rates(spec)), kv=float("inf"))
+    return Planned(service=service, words="as the simulated engine's arguments say", gpus=0)
 
 
 def _unknown(what: str, remedy: str) -> Problem:

@@ -38,7 +38,7 @@ def tables(question: Question, runs: Sequence[Run], width: int) -> Iterator[Rend
     base = next((row for row in asked if row.policy == OURS), None)
     if beside:
         title = f"What a change of {question.resource} would give and cost"
-        yield Group(Text(title, style="bold"), Padding(_beside(beside, base, question.gpus, wide=wide), (0, 0, 0, 2)))
+        yield Group(Text(title, style="bold"), Padding(_beside(beside, base, question, wide=wide), (0, 0, 0, 2)))
 
 
 def _facts(question: Question) -> Padding:
@@ -65,7 +65,13 @@ def _policies(rows: Sequence[RunDocument], *, wide: bool) -> Table:
     return _table("policy", columns, [(row.policy, row) for row in rows])
 
 
-def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, gpus: int, *, wide: bool) -> Table:
+def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, question: Question, *, wide: bool) -> Table:
+    gpus = question.gpus
+    others = {f"{OURS}@accelerator={each.accelerator}": each.gpus for each in question.contest.elsewhere}
+
+    def gpu_hours(row: RunDocument) -> float:
+        return (row.replica_seconds * others.get(row.policy, gpus) - (base.replica_seconds * gpus if base else 0.0)) / 3600
+
     def hours(row: RunDocument) -> float:
         return (row.replica_seconds - (base.replica_seconds if base else 0.0)) / 3600
 
@@ -76,7 +82,7 @@ def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, g
         ("unserved", lambda row: f"{row.unserved:,}", wide),
         ("attained,\nchange", lambda row: _points(row, base), base is not None),
         ("hours,\nchange", lambda row: f"{hours(row):+,.2f}", base is not None),
-        ("GPU-hours,\nchange", lambda row: f"{hours(row) * gpus:+,.2f}", base is not None and gpus > 0),
+        ("GPU-hours,\nchange", lambda row: f"{gpu_hours(row):+,.2f}", base is not None and gpus > 0),
     ]
     return _table("change", columns, [(_setting(change), row) for change, row in rows])
 
@@ -87,7 +93,13 @@ def _points(row: RunDocument, base: RunDocument | None) -> str:
     return f"{(row.attainment - base.attainment) * 100:+.2f} points"
 
 
-SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
+SETTINGS = {
+    "min": "minReplicas",
+    "max": "maxReplicas",
+    "target": "inFlightPerReplica",
+    "ttft": "timeToFirstTokenSeconds",
+    "accelerator": "accelerator",
+}
 
 
 def _setting(change: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from llama_operator.api.conditions import ConditionType, Reason, find
 from llama_operator.api.v1alpha1 import CPU, LlamaDeploymentSpec
 from llama_operator.lifecycle.revision import as_it_runs, revision_of
-from llama_operator.planning.admission import Admission, Unread, admit, describe, known_model, remembered
+from llama_operator.planning.admission import Admission, Unread, admit, describe, held_to_objective, known_model, remembered
 from llama_operator.planning.parallelism import parallelism_of, with_split
 from llama_operator.ports import FORBIDDEN, ApiError, Models, Reader
 from llama_operator.rendering.revision import Pinned
@@ -21,8 +21,15 @@ async def admit_spec(
     running = as_it_runs(spec, pinned, previous)
     if running is not None or deleting:
         kept = running or spec
-        return kept, _as_before(kept, previous)
-    verdict = admit(spec, await models.facts(spec.model.source, spec.model.revision), await _nodes(spec, reader))
+        before = _as_before(kept, previous)
+        verdict = before if deleting else held_to_objective(kept, before)
+        return (kept if verdict.accepted else None), verdict
+    model = await models.facts(spec.model.source, spec.model.revision)
+    verdict = held_to_objective(spec, admit(spec, model, await _nodes(spec, reader)))
+    if isinstance(model, Unread) and model.soon and verdict.problems:
+        # Not refused for what may be known with the next answer.
+        words = f"{model.why}; it is asked again, since the objective needs the plan of a replica"
+        verdict = Admission(verdict="waits", reason=Reason.READING_MODEL, message=words)
     return (with_split(spec, verdict.split) if verdict.split else None), verdict
 
 

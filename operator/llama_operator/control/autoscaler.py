@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llama_operator.api.conditions import Reason
-from llama_operator.api.v1alpha1 import AutoscalingSpec, LlamaDeploymentSpec
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.gangs import GangState, gangs_of
-from llama_operator.lifecycle.observed import World
+from llama_operator.lifecycle.observed import NodeGpus, Unknown, World
+from llama_operator.lifecycle.revision import revision_of
+from llama_operator.lifecycle.scaling import asks_for_gpus, first_wanted, policy_of, replicas_of, room
 from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteView
+from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
-from llama_operator.scaling.bounds import Bounds, bounds_at
-from llama_operator.scaling.policy import Policy, Replicas, decide
-from llama_operator.scaling.signals import Load, Missing, read_load
+from llama_operator.scaling.bounds import bounds_at
+from llama_operator.scaling.policy import Replicas, decide
+from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.scaling.votes import Vote
 from llama_operator.telemetry.names import selector
 
+Rooms = Callable[[str], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
+"""Looks up the free GPUs of a resource, and who holds the others."""
+
 
 async def look(
-    metrics: Metrics, spec: LlamaDeploymentSpec, world: World, previous: Mapping[str, Any], max_age: float, now: float
+    metrics: Metrics,
+    spec: LlamaDeploymentSpec,
+    world: World,
+    previous: Mapping[str, Any],
+    max_age: float,
+    now: float,
+    *,
+    plan: Mapping[str, Any] | None = None,
+    rooms: Rooms | None = None,
 ) -> ScalingView:
-    """The wanted number of replicas, and why. `max_age` is the oldest sample that counts, in seconds."""
+    """The wanted number of replicas, and why. `max_age` is the oldest sample that counts, in seconds; `plan` that of a replica.
+
+    `rooms` is asked only where more replicas of several GPUs would be wanted.
+    """
     if spec.autoscaling is None:
         return ScalingView(enabled=False, desired=spec.replicas)
     bounds = bounds_at(spec.autoscaling, now)
-    policy = _policy(spec.autoscaling, bounds)
+    policy = policy_of(spec, plan, bounds)
     before = previous.get("autoscaling") or {}
     gangs = gangs_of(world)
     ready = [gang for gang in gangs if gang.state is GangState.READY and gang.leader]
     wanted = before.get("desiredReplicas")
-    if wanted is None:
-        # The first look at this deployment, or the first since autoscaling was switched on: start from what is there.
-        wanted = min(max(len([gang for gang in gangs if gang.counts]), policy.min_replicas), policy.max_replicas)
-    answer = await metrics.newest(selector(world.key.namespace, world.key.name, math.ceil(4 * max_age)))
+    # The first look at this deployment, or the first since autoscaling was switched on: start from what is there.
+    wanted = first_wanted(gangs, policy) if wanted is None else int(wanted)
+    families = {"first_tokens": policy.ttft_seconds is not None, "zero": policy.sleeps}
+    answer = await metrics.newest(selector(world.key.namespace, world.key.name, math.ceil(4 * max_age), **families))
     # A replica that only just became ready was not scraped yet; it is expected to be seen once a sample could have grown stale.
     expected = {gang.leader.name for gang in ready if gang.leader and now - (gang.leader.ready_since or now) > max_age}
     signals = read_load(answer, expected, {pod.name for pod in world.pods}, now, max_age)
-    decision = decide(policy, signals, Replicas(wanted=int(wanted), ready=len(ready)), before.get("memory") or {}, now)
-    desired = min(max(int(wanted), policy.min_replicas), policy.max_replicas) if decision.replicas is None else decision.replicas
+    signals = see_held(signals) if policy.sleeps and wanted == 0 else signals
+    replicas, memory = replicas_of(world, gangs, wanted, revision_of(spec)), before.get("memory") or {}
+    decision = decide(policy, signals, replicas, memory, now)
+    if decision.replicas is not None and decision.replicas > wanted and rooms is not None:
+        decision = decide(policy, signals, await _with_room(spec, world, replicas, rooms), memory, now)
+    desired = min(max(wanted, policy.min_replicas), policy.max_replicas) if decision.replicas is None else decision.replicas
     return ScalingView(
         enabled=True,
         desired=desired,
@@ -58,24 +80,22 @@ async def look(
     )
 
 
+async def _with_room(spec: LlamaDeploymentSpec, world: World, replicas: Replicas, rooms: Rooms) -> Replicas:
+    """What there is, with the place for more where that is known."""
+    gang = asks_for_gpus(spec)
+    if gang is None:
+        return replicas
+    nodes, holders = await rooms(spec.hardware.gpu_resource)
+    if isinstance(nodes, Unknown):
+        return replicas
+    free, why = room(world, gang, nodes, holders)
+    return replace(replicas, room=free, no_room=why)
+
+
 def keep(previous: Mapping[str, Any]) -> ScalingView:
     """The view while the spec is refused: what was wanted stays wanted, as `ready` says it (1/2: two are), however many are there."""
     _, _, wanted = str(previous.get("ready") or "").partition("/")
     return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
-
-
-def _policy(spec: AutoscalingSpec, bounds: Bounds) -> Policy:
-    each = spec.objective.in_flight_per_replica
-    if each is None:
-        raise TypeError("a spec without inFlightPerReplica must have been refused: no other objective is served yet")
-    return Policy(
-        min_replicas=bounds.least,
-        max_replicas=bounds.most,
-        bounded_by=(bounds.least_by, bounds.most_by),
-        in_flight_per_replica=float(each),
-        scale_up_seconds=float(spec.scale_up_stabilization_seconds),
-        scale_down_seconds=float(spec.scale_down_stabilization_seconds),
-    )
 
 
 def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:

@@ -47,19 +47,14 @@ async def execute(
         try:
             did = await _do(hands, world, raw, context, action)
         except Conflict as error:
-            log.info(
-                "the object changed meanwhile; the next pass sees it",
-                deployment=str(world.key),
-                action=type(action).__name__,
-                error=str(error),
-            )
+            log.info("the object changed meanwhile; the next pass sees it", action=type(action).__name__, error=str(error))
         except (ApiError, ServeError, AgentError) as error:
-            log.warning("a step failed", deployment=str(world.key), action=type(action).__name__, why=action.why, error=str(error))
+            log.warning("a step failed", action=type(action).__name__, why=action.why, error=str(error))
             outcome.errors.append(f"{type(action).__name__}: {error}")
         else:
             if not did:
                 continue
-            log.info("did", deployment=str(world.key), action=type(action).__name__, why=action.why, what=_what(action))
+            log.info("did", action=type(action).__name__, why=action.why, what=_what(action))
             outcome.done.append(action)
     return outcome
 

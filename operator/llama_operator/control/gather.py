@@ -94,8 +94,13 @@ async def _look_for_gpus(senses: Senses, pods: Sequence[Pod], resource: str) -> 
     """Only while a pod finds no node: it takes a list of all nodes and pods."""
     if not any(pod.unschedulable for pod in pods):
         return Unknown("no pod waits for a node"), ()
+    return await read_rooms(senses.reader, resource)
+
+
+async def read_rooms(reader: Reader, resource: str) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
+    """The free GPUs of every node, and who holds the others. Unknown where the operator may not see them."""
     try:
-        nodes, everybody = await asyncio.gather(senses.reader.list("Node"), senses.reader.list("Pod", fields="spec.nodeName!="))
+        nodes, everybody = await asyncio.gather(reader.list("Node"), reader.list("Pod", fields="spec.nodeName!="))
     except ApiError as error:
         return Unknown(str(error)), ()
     holders = gpu_holders(everybody, resource)

@@ -1,4 +1,7 @@
-"""Log lines: JSON with a time, a level and the LlamaDeployment they are about; plain text for people at a terminal."""
+"""Log lines: JSON with a time, a level, the LlamaDeployment they are about and the pass they are of; plain text for people at a terminal.
+
+Which LlamaDeployment and which pass `reconcile.run_worker` binds, in the context of its task, so that lines of libraries carry them too.
+"""
 
 from __future__ import annotations
 

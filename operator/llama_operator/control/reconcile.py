@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -18,7 +20,7 @@ from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
 from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
-from llama_operator.control.gather import Senses, gather, pinned_revisions
+from llama_operator.control.gather import Senses, gather, pinned_revisions, read_rooms
 from llama_operator.control.settings import Settings
 from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
@@ -72,7 +74,7 @@ class Reconciler:
         gathered = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
         world = replace(gathered, now=now)
-        scaling = await self._scale(raw, spec, world, previous, now)
+        scaling = await self._scale(raw, spec, world, previous, admission, now)
         context = render_context(key, world.uid, spec, self.settings.render_options()) if spec else None
         wish = self._wish(world, context, scaling, previous)
         decided = plan(world, wish, self.settings.retry_policy(), now)
@@ -101,11 +103,18 @@ class Reconciler:
         return await admit_spec(spec, pinned, previous, self.models, self.senses.reader, deleting=deleting)
 
     async def _scale(
-        self, raw: Mapping[str, Any], spec: LlamaDeploymentSpec | None, world: World, previous: Mapping[str, Any], now: float
+        self,
+        raw: Mapping[str, Any],
+        spec: LlamaDeploymentSpec | None,
+        world: World,
+        previous: Mapping[str, Any],
+        admission: Admission,
+        now: float,
     ) -> ScalingView:
         if spec is None or world.deleting:
             return autoscaler.keep(previous)
-        view = await autoscaler.look(self.metrics, spec, world, previous, self.settings.metrics_stale_seconds, now)
+        rooms, stale = partial(read_rooms, self.senses.reader), self.settings.metrics_stale_seconds
+        view = await autoscaler.look(self.metrics, spec, world, previous, stale, now, plan=admission.plan, rooms=rooms)
         if not view.enabled:
             return view
         self.own.decisions.labels(view.reason).inc()
@@ -211,17 +220,23 @@ async def run_worker(reconciler: Reconciler, queue: Any) -> None:
     """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
     while True:
         key = await queue.get()
-        begun, outcome = time.perf_counter(), "ok"
-        try:
-            pause = await reconciler.reconcile(key)
-        except (ApiError, StepsFailed) as error:
-            outcome = "error"
-            wait = queue.retry(key)
-            log.warning("pass failed", deployment=str(key), error=str(error), again_in=round(wait, 1))
-        else:
-            queue.forget(key)
-            if pause is not None:
-                queue.add_after(key, pause)
-        finally:
-            queue.done(key)
-            reconciler.own.passed(outcome, time.perf_counter() - begun)
+        # In every line of the pass, also those of libraries: whose it is, and which pass.
+        with structlog.contextvars.bound_contextvars(deployment=str(key), reconcile=uuid.uuid4().hex[:8]):
+            await _one_pass(reconciler, queue, key)
+
+
+async def _one_pass(reconciler: Reconciler, queue: Any, key: names.Key) -> None:
+    begun, outcome = time.perf_counter(), "ok"
+    try:
+        pause = await reconciler.reconcile(key)
+    except (ApiError, StepsFailed) as error:
+        outcome = "error"
+        wait = queue.retry(key)
+        log.warning("pass failed", error=str(error), again_in=round(wait, 1))
+    else:
+        queue.forget(key)
+        if pause is not None:
+            queue.add_after(key, pause)
+    finally:
+        queue.done(key)
+        reconciler.own.passed(outcome, time.perf_counter() - begun)

@@ -19,7 +19,7 @@ def conditions(
     """All conditions, in the order of ConditionType."""
     return [
         accepted(admission),
-        available(plan, desired),
+        available(plan, desired, autoscaled=any(each.reason != Reason.DISABLED for each in scaling_)),
         progressing(world, plan, admission, desired, revision, now),
         *scaling_,
         degraded(world, plan, revision),
@@ -32,14 +32,15 @@ def accepted(admission: Admission) -> Condition:
     return _condition(ConditionType.ACCEPTED, status, admission.reason, admission.message)
 
 
-def available(plan: Plan, desired: int) -> Condition:
+def available(plan: Plan, desired: int, *, autoscaled: bool = False) -> Condition:
     """Does anything serve?"""
     ready = [gang for gang in plan.gangs if gang.state is GangState.READY]
     kind = ConditionType.AVAILABLE
     if ready:
         return _condition(kind, "True", Reason.SERVING, f"{len(ready)} of {desired} wanted replicas serve")
     if desired == 0:
-        return _condition(kind, "False", Reason.SCALED_TO_ZERO, "no replica is wanted")
+        asleep = "scaled to zero, since no request came: the next one is held at the head, and brings a replica"
+        return _condition(kind, "False", Reason.SCALED_TO_ZERO, asleep if autoscaled else "no replica is wanted")
     cause = next((gang.cause for gang in plan.gangs if gang.cause), None)
     if cause:
         return _condition(kind, "False", cause.reason, cause.message)

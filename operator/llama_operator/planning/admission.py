@@ -28,7 +28,9 @@ from llama_operator.planning.gpus import GangShape, gang_shape
 from llama_operator.planning.hardware.accelerators import GIB, Hardware
 from llama_operator.planning.hardware.cluster import accelerator_of_nodes, remarks
 from llama_operator.planning.models.catalogue import known_facts
+from llama_operator.planning.objective import check_objective
 from llama_operator.planning.parallelism import Parallelism, parallelism_of, with_split
+from llama_operator.planning.replica import rates_of_spec
 from llama_operator.planning.shape import ModelShape, check_shape
 
 if TYPE_CHECKING:
@@ -114,11 +116,22 @@ def refuse(problems: Sequence[Problem], verdict: Verdict = "refused") -> Admissi
 def admit(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread, nodes: Sequence[Mapping[str, Any]] | None = None) -> Admission:
     """The verdict on a spec that runs nowhere yet; `nodes` are the cluster's, None where there is no cluster or it may not be asked."""
     verdict = _verdict(spec, model, nodes)
+    # A model of the hub that nobody has read may be planned yet: whoever asks for it may know more than this.
+    if not (isinstance(model, Unread) and spec.model.source.startswith("hf://")):
+        verdict = held_to_objective(spec, verdict)
     if verdict.split is None or nodes is None:
         return verdict
     gang = gang_shape(with_split(spec, verdict.split))
     said = remarks(spec.hardware, gang.gpus_per_pod, nodes) if isinstance(gang, GangShape) else []
     return dataclasses.replace(verdict, message="; ".join((verdict.message, *said)))
+
+
+def held_to_objective(spec: LlamaDeploymentSpec, verdict: Admission) -> Admission:
+    """The verdict, or the refusal of a spec whose scaling objective its replica cannot keep."""
+    if verdict.split is None:
+        return verdict
+    problems = [*check_objective(spec, rates_of_spec(with_split(spec, verdict.split), verdict.plan))]
+    return refuse(problems) if problems else verdict
 
 
 def _verdict(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread, nodes: Sequence[Mapping[str, Any]] | None) -> Admission:
@@ -141,7 +154,7 @@ def _verdict(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread, no
 
 def describe(spec: LlamaDeploymentSpec, model: ModelFacts | Problem | Unread) -> Admission:
     """The verdict on a spec that runs already with the split that it now carries: never a refusal, and a plan where one can be made."""
-    verdict = admit(spec, model)
+    verdict = _verdict(spec, model, None)
     if verdict.accepted:
         return dataclasses.replace(verdict, split=parallelism_of(spec))
     return _unplanned(spec, "it ran before this operator looked at it, and goes on")
@@ -249,6 +262,7 @@ def as_status(fit: Fit) -> dict[str, Any]:
         "memoryBytesPerGpu": fit.weight_bytes + fit.kv_bytes + fit.overhead_bytes,
         "kvCacheTokens": fit.cache.tokens,
         "maxConcurrencyAtContext": round(fit.cache.concurrency, 2),
+        "prefillTokensPerSecond": None if fit.prefill_tokens_per_second is None else round(fit.prefill_tokens_per_second, 1),
         "decodeFloorSeconds": None if fit.decode_floor_seconds is None else round(fit.decode_floor_seconds, 6),
         "predictedLoadSeconds": None if fit.load_seconds is None else round(fit.load_seconds, 1),
     }

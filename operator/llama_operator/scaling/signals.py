@@ -35,6 +35,10 @@ class Series:
     value: float
     before: tuple[float, float] | None = None
     """Time and value of the sample before the newest; None where the range holds only one."""
+    oldest: tuple[float, float] | None = None
+    """Those of the oldest sample in the range; None where the range holds only one."""
+    bound: float | None = None
+    """Upper bound of a histogram's bucket, seconds; None of other families."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,12 @@ class Load:
     """Requests per second by which `total` grew between the newest two samples; below 0 where it shrank."""
     kv_use: float | None = None
     """KV cache in use, in replicas' worth: the sum of the shares."""
+    first_tokens: Mapping[float, float] | None = None
+    """Requests of the last minute or so whose first token came within so many seconds, by that bound. None: not measured."""
+    last_request: float | None = None
+    """When a request last came to a replica or left one, seconds since 1970. None: not known of every replica."""
+    holder_seen: bool = False
+    """Whether anything is held can be seen: a proxy or router says how many, be it none."""
 
     @property
     def total(self) -> float:
@@ -108,6 +118,7 @@ def read_load(
     in_flight = sum(in_hand.values())
     busy = {pod for pod, requests in in_hand.items() if requests}
     held = sum(item.value for item in fresh if item.name in metric.HELD_FAMILIES)
+    last = {item.pod: item.value for item in fresh if item.name == metric.LAST_REQUEST}
     return Load(
         in_flight=in_flight,
         held=held,
@@ -120,7 +131,17 @@ def read_load(
         finish_rate=_rate(fresh, busy, metric.VLLM_FINISHED),
         growth=_growth(fresh, in_flight + held),
         kv_use=_over(fresh, busy, metric.VLLM_KV_USE),
+        first_tokens=_first_tokens(fresh),
+        last_request=max(last.values()) if seen and seen <= last.keys() else None,
+        holder_seen=any(item.name in metric.HELD_FAMILIES for item in fresh),
     )
+
+
+def see_held(load: Load | Missing) -> Load | Missing:
+    """The load, where it can be seen whether requests are held: with no replica there is nothing else to see."""
+    if isinstance(load, Missing) or load.holder_seen:
+        return load
+    return Missing(reason="MetricsMissing", message="Prometheus has no series of a proxy that says whether it holds requests")
 
 
 def _in_hand(series: Sequence[Series]) -> float:
@@ -158,6 +179,20 @@ def _rate(series: Sequence[Series], busy: Collection[str], family: str) -> float
         if item.time > time and math.isfinite(value) and 0 <= value <= item.value:
             known[item.pod] = known.get(item.pod, 0.0) + (item.value - value) / (item.time - time)
     return _complete(known, busy)
+
+
+def _first_tokens(series: Sequence[Series]) -> dict[float, float] | None:
+    """Per bound what the buckets rose by over the range, all replicas together.
+
+    A replica of which one bucket went back, or has no older sample, is left out whole: it began anew.
+    """
+    mine = [item for item in series if item.name == metric.VLLM_FIRST_TOKEN and item.bound is not None]
+    anew = {item.pod for item in mine if item.oldest is None or not 0 <= item.oldest[1] <= item.value}
+    risen: dict[float, float] = {}
+    for item in mine:
+        if item.pod not in anew and item.oldest is not None and item.bound is not None:
+            risen[item.bound] = risen.get(item.bound, 0.0) + item.value - item.oldest[1]
+    return dict(sorted(risen.items())) or None
 
 
 def _complete(known: Mapping[str, float], busy: Collection[str]) -> float | None:

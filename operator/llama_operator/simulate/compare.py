@@ -16,7 +16,7 @@ from llama_operator.simulate.lineup import OURS, Entry, Named, Objective, scaler
 from llama_operator.simulate.plot import Plot, plot_of
 from llama_operator.simulate.policies.clairvoyant import schedules
 from llama_operator.simulate.report import GOOD_ATTAINMENT
-from llama_operator.simulate.service import Request
+from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traffic import Traffic
 from llama_operator.simulate.view import Scaler
 
@@ -34,6 +34,15 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """The same replica on another accelerator, and how many of them it takes."""
+
+    accelerator: str
+    service: Service
+    gpus: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Contest:
     """What is compared. `ttft_seconds` is what a request should have its first token within."""
 
@@ -42,6 +51,7 @@ class Contest:
     setup: Setup
     objective: Objective
     ttft_seconds: float
+    elsewhere: tuple[Elsewhere, ...] = ()
 
 
 def unwatched(_: str, requests: Iterable[Request]) -> Iterable[Request]:
@@ -60,7 +70,9 @@ def compare(contest: Contest, watch: Watch = unwatched) -> Iterator[Run]:
 
 
 def neighbours(contest: Contest, watch: Watch = unwatched) -> Iterator[Run]:
-    """Ours with one bound moved by one, and with its objective a quarter more and less. A bound that cannot be is left out."""
+    """Ours with one bound moved by one, with its objective a quarter more and less, and on other accelerators. A bound that cannot be
+    is left out.
+    """
     for change, setup, objective in variations(contest):
         ours = Named(name=f"{OURS}@{change}", scaler=scaler(Entry(name=OURS), objective, setup))
         run = _run(contest, ours, setup, watch)
@@ -84,6 +96,8 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
         target = max(1.0, round(objective.in_flight * factor))
         if target != objective.in_flight:
             yield f"target={target:g}", setup, replace(objective, in_flight=target)
+    for other in contest.elsewhere:
+        yield f"accelerator={other.accelerator}", replace(setup, service=other.service), objective
 
 
 def _known(contest: Contest, watch: Watch) -> Run:

@@ -1,7 +1,8 @@
 """The scalers by the names that `--policy` takes: one row for each, and what is wrong with what was asked for.
 
 ours                        the operator's
-hpa  keda  kpa  ray  aibrix the peers; NAME:N with N requests in flight for each replica as their target
+hpa  keda  kpa  ray         the peers; NAME:N with N requests in flight for each replica as their target
+aibrix  aibrix-kpa
 static:N                    always N
 clairvoyant                 the reference, which knows the traffic
 """
@@ -20,6 +21,7 @@ from llama_operator.scaling.service import Service as Belief
 from llama_operator.simulate.document import REFERENCE
 from llama_operator.simulate.engine import Setup
 from llama_operator.simulate.policies.aibrix import Aibrix
+from llama_operator.simulate.policies.aibrix_kpa import AibrixKpa
 from llama_operator.simulate.policies.hpa import Hpa
 from llama_operator.simulate.policies.keda import Keda
 from llama_operator.simulate.policies.knative import Knative
@@ -35,6 +37,7 @@ PEERS: Mapping[str, Callable[[float], Scaler]] = {
     "kpa": lambda target: Knative(target=target),
     "ray": lambda target: RayServe(target=target),
     "aibrix": lambda target: Aibrix(target=target),
+    "aibrix-kpa": lambda target: AibrixKpa(target=target),
 }
 NAMES = (OURS, *PEERS, STATIC, REFERENCE)
 ALLOWED = f"one of {', '.join((OURS, *PEERS, f'{STATIC}:N', REFERENCE))}"

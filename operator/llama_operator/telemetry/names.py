@@ -18,8 +18,10 @@ VLLM_RUNNING = "ray_vllm_num_requests_running"
 """Gauge, requests: in the engine's batch. Absent on a fresh replica, and again when the engine is idle: it is written only with a step."""
 VLLM_WAITING = "ray_vllm_num_requests_waiting"
 """Gauge, requests: in the engine's queue. Absent when VLLM_RUNNING is."""
+LAST_REQUEST = "ray_llama_last_request_timestamp_seconds"
+"""Gauge, seconds since 1970: when a request last came to a replica or left it; the start of the engine's server before the first."""
 SERVE_QUEUED = "ray_serve_deployment_queued_queries"
-"""Gauge, requests, for each proxy's or router's handle: held because no replica runs. Sum them."""
+"""Gauge, requests, for each proxy's or router's handle: held because no replica runs. Sum them. There, and 0, while nothing is held."""
 
 VLLM_PROMPT_TOKENS = "ray_vllm_prompt_tokens_total"
 """Counter, tokens: of prompts that were computed."""
@@ -30,13 +32,22 @@ VLLM_FINISHED = "ray_vllm_request_success_total"
 VLLM_KV_USE = "ray_vllm_kv_cache_usage_perc"
 """Gauge, share from 0 to 1 (whatever its name says): of the KV cache that is in use."""
 
+VLLM_FIRST_TOKEN = "ray_vllm_time_to_first_token_seconds_bucket"  # noqa: S105 - a metric's name
+"""Histogram, requests: whose first token came within `le` seconds (`vllm:time_to_first_token_seconds` in vllm/v1/metrics/loggers.py)."""
+LABEL_BOUND = "le"
+
 SERVE_IN_FLIGHT = (REQUESTS_IN_FLIGHT, SERVE_PROCESSING)
 ENGINE_IN_FLIGHT = (VLLM_RUNNING, VLLM_WAITING)
 REPLICA_FAMILIES = (*SERVE_IN_FLIGHT, *ENGINE_IN_FLIGHT)
 HELD_FAMILIES = (SERVE_QUEUED,)
 WORK_FAMILIES = (VLLM_PROMPT_TOKENS, VLLM_OUTPUT_TOKENS, VLLM_FINISHED, VLLM_KV_USE)
 AUTOSCALING_FAMILIES = (*REPLICA_FAMILIES, *HELD_FAMILIES, *WORK_FAMILIES)
-MEANINGS = {VLLM_PROMPT_TOKENS: "number of tokens", VLLM_OUTPUT_TOKENS: "number of tokens", VLLM_KV_USE: "share of a cache"}
+MEANINGS = {
+    VLLM_PROMPT_TOKENS: "number of tokens",
+    VLLM_OUTPUT_TOKENS: "number of tokens",
+    VLLM_KV_USE: "share of a cache",
+    LAST_REQUEST: "moment",
+}
 """What a value of these families is; of all others it is a number of requests."""
 
 
@@ -44,13 +55,13 @@ SERVER_DEPLOYMENTS = "LLMServer:.*"
 """The Serve deployments that hold engines. `LLMRouter` exports Serve's families too; a request in it is counted in its engine."""
 
 
-def selector(namespace: str, deployment: str, lookback_seconds: int) -> str:
+def selector(namespace: str, deployment: str, lookback_seconds: int, *, first_tokens: bool = False, zero: bool = False) -> str:
     """The PromQL range selector of everything that the autoscaler reads about one deployment.
 
     The trailing `|` lets series without a Serve deployment pass: vLLM's have none. Kubernetes names hold no character that PromQL would
-    have to escape; the API server refuses others before they come here.
+    have to escape; the API server refuses others before they come here. A histogram is many series: it is asked for where it is needed.
     """
-    families = "|".join(AUTOSCALING_FAMILIES)
+    families = "|".join((*AUTOSCALING_FAMILIES, *((VLLM_FIRST_TOKEN,) if first_tokens else ()), *((LAST_REQUEST,) if zero else ())))
     labels = f'{LABEL_NAMESPACE}="{namespace}",{LABEL_DEPLOYMENT}="{deployment}",deployment=~"{SERVER_DEPLOYMENTS}|"'
     return f'{{__name__=~"{families}",{labels}}}[{lookback_seconds}s]'
 

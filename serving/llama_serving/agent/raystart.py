@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from llama_serving.agent.settings import Settings
 from llama_serving.deployment import pod_resources, ray_cpus
+from llama_serving.hold import IMPORT_PATH
 
 # How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old
 # one, with the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
@@ -103,6 +104,9 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
             "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S": str(ROUTER_ANSWER_SECONDS),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         }
+    if settings.role == "head":
+        # Serve's proxy on the head holds the requests that come while no replica runs: not for ever, and not without number.
+        wanted["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = IMPORT_PATH
     if settings.role == "head" and store:
         wanted |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": settings.gcs_dir}
     return {**wanted, **environment} | ({"HOME": wanted["HOME"]} if environment.get("HOME", "/") == "/" else {})

@@ -23,7 +23,7 @@ class SimulatedServer:
     async def __init__(self, config_json: str) -> None:  # type: ignore[misc]  # Serve awaits a constructor that is async
         config = ServingConfig.from_json(config_json)
         self._model = config.served_name
-        self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge())
+        self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge(), metrics.last_request_gauge())
         self._engine = SimulatedEngine(
             SimulatedArgs.parse(config.engine_args), context_tokens=config.max_model_len or DEFAULT_CONTEXT_TOKENS
         )

@@ -20,7 +20,7 @@ class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed whe
     """One replica. Its name is the first half of the Serve deployment's: `LLMServer:<model id>`."""
 
     async def __init__(self, llm_config: Any, **options: Any) -> None:  # type: ignore[misc]  # Serve awaits a constructor that is async
-        self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge())
+        self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge(), metrics.last_request_gauge())
 
         async def start() -> None:
             if spans_pods(llm_config.placement_group_config):

@@ -9,18 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.harness.hub import FakeHub, Faults, Repo
 
 from llama_serving.agent import model as agent_model
 from llama_serving.checkpoint import CheckpointError
 from llama_serving.config import ServingConfig
 from llama_serving.fetch import LISTING_LIMIT, LOCK, MARKER, PARTIAL_DIR, FetchStopped, RetryPolicy, fetch
-from llama_serving.hub_listing import parse_listing
 
 TOKEN = "hf_this-token-must-never-be-told"
 WEIGHTS = hashlib.shake_256(b"weights").digest(3_000_000)
@@ -381,26 +377,3 @@ def test_a_file_that_is_longer_than_listed_is_not_taken(download: Download) -> N
     listing = {"sha": download.repo.commit, "siblings": [{"rfilename": "model.safetensors", "size": 1000}]}
     download.hub.faults.listing = json.dumps(listing).encode()
     assert "of 1000 bytes" in download.refused().message
-
-
-names = st.text(max_size=12) | st.sampled_from(
-    ["config.json", "../config.json", "a/b.json", "model.safetensors", "consolidated.00.safetensors"]
-)
-entries = st.fixed_dictionaries(
-    {},
-    optional={
-        "rfilename": names | st.integers(),
-        "size": st.integers() | st.text(),
-        "lfs": st.none() | st.dictionaries(st.just("sha256"), st.text()),
-    },
-)
-
-
-@given(st.lists(entries | st.integers(), max_size=5))
-def test_any_listing_gives_plain_names_or_a_value_error(siblings: list[Any]) -> None:
-    try:
-        _, files = parse_listing({"sha": "0123456789", "siblings": siblings})
-    except ValueError:
-        return
-    assert all("/" not in file.name and not file.name.startswith(".") and file.size >= 0 for file in files)
-    assert not any(file.name.startswith("consolidated") for file in files)

@@ -41,7 +41,7 @@ def answer(body: Any, status: int = 200) -> Sequence[Series] | Missing:
 def test_the_newest_sample_of_each_series_is_taken_and_for_rates_the_one_before_it() -> None:
     found = answer(matrix([1789999995.5, "9"], [1790000000.5, "3"], [1790000005.5, "4"]))
     newest = Series(name="ray_llama_requests_in_flight", pod="demo-g0-0", revision="r1", time=1790000005.5, value=4.0)
-    assert found == [replace(newest, before=(1790000000.5, 3.0))]
+    assert found == [replace(newest, before=(1790000000.5, 3.0), oldest=(1789999995.5, 9.0))]
     assert answer(matrix([1790000005.5, "4"])) == [newest]
 
 

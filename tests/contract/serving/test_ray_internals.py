@@ -103,10 +103,22 @@ def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None
                 "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S",
                 "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S",
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
+                "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
             ],
         ),
     ):
         assert [name for name in names if not hasattr(module, name)] == []
+
+
+def test_serve_calls_what_bounds_the_requests_that_its_proxy_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.serve._private import http_util
+    from ray.serve.config import HTTPOptions
+
+    from llama_serving.hold import IMPORT_PATH, Hold
+
+    monkeypatch.setattr(http_util, "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", IMPORT_PATH)
+    made = http_util.configure_http_middlewares(http_util.configure_http_options_with_defaults(HTTPOptions()))
+    assert [item.cls for item in made.middlewares] == [Hold]
 
 
 def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> None:

@@ -67,6 +67,19 @@ async def test_an_answer_that_is_not_streamed_comes_whole(client: aiohttp.Client
     assert body["choices"][0]["finish_reason"] == "length"
 
 
+async def test_what_users_say_is_in_no_log(
+    client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where the request is refused, and whatever the level."""
+    caplog.set_level(0)
+    for more in ({}, {"stream": True}, {"max_tokens": 1_000_000}, {"max_tokens": "x"}):
+        body = {**CHAT, "messages": [{"role": "user", "content": "canary-of-a-prompt"}], **more}
+        async with client.post("/v1/chat/completions", json=body) as answer:
+            await answer.read()
+    said = capfd.readouterr()
+    assert "canary" not in caplog.text + said.out + said.err
+
+
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[]", 400), (json.dumps({**CHAT, "model": "x"}).encode(), 404)])
 async def test_a_bad_body_gets_an_openai_error(client: aiohttp.ClientSession, body: bytes, status: int) -> None:
     async with client.post("/v1/chat/completions", data=body) as answer:

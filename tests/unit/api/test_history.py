@@ -21,7 +21,12 @@ from llama_operator.api.validation import validate
 EARLIER = crd_history.earlier()
 NOW = crd_history.schema_of(custom_resource_definition())
 
-BREAKING = {"0001": {"spec.model.licenseAccepted": "a gated model needs the word of whoever deploys it (docs/install.md, Upgrading)"}}
+BREAKING = {
+    "0001": {
+        "spec.model.licenseAccepted": "a gated model needs the word of whoever deploys it (docs/install.md, Upgrading)",
+        "spec.autoscaling.scaleDownStabilizationSeconds": "a window shorter than a scrape follows every flicker (docs/install.md, Upgrading)",
+    }
+}
 """Fields whose rules refuse what that schema took, and why that was worth it."""
 
 HARMLESS = {
@@ -29,9 +34,7 @@ HARMLESS = {
         "spec.model.source": "s3:// was refused before, in other words",
         "spec.hardware.custom": "a new field",
         "spec.autoscaling.objective": "inFlightPerReplica was required before",
-        "spec.autoscaling.minReplicas": "0 was below the minimum before",
         "spec.autoscaling.scaleToZeroAfter": "a new field",
-        "spec.autoscaling.objective.timeToFirstTokenSeconds": "a new field",
         "spec.autoscaling.objective.percentile": "a new field",
         "spec.rollout.strategy": "a new field",
         "spec.access.apiKeysSecretRef": "a new field",

@@ -28,14 +28,12 @@ def test_each_says_that_it_is_not_served_yet_to_both_readers_and_has_a_sample(ru
 
 
 def test_everything_that_is_not_served_is_told_at_once() -> None:
-    objective = {"inFlightPerReplica": 8, "timeToFirstTokenSeconds": 6, "percentile": 95}
     obj = spec_with(
         model={"source": "s3://bucket/llama"},
-        autoscaling={"minReplicas": 0, "maxReplicas": 2, "scaleToZeroAfter": "30m", "objective": objective},
         rollout={"strategy": "Surge"},
         access={"apiKeysSecretRef": {"name": "keys"}},
     )
-    assert {problem.field for problem in validate(obj)} == {rule.field for rule in RULES} | {"spec.autoscaling.objective"}
+    assert {problem.field for problem in validate(obj)} == {rule.field for rule in RULES}
 
 
 def test_false_is_not_zero() -> None:

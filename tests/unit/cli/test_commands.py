@@ -26,7 +26,7 @@ def imported_by(*commands: tuple[str, ...]) -> set[str]:
 
 
 def test_help_and_usage_wait_for_no_library() -> None:
-    helps = [(name, "--help") for name in ("plan", "validate", "simulate", "catalog")]
+    helps = [(name, "--help") for name in ("plan", "validate", "simulate", "catalog", "doctor")]
     assert imported_by((), ("--help",), ("--version",), *helps, ("plan", "--typo")) & HEAVY == set()
 
 
@@ -40,6 +40,15 @@ def test_a_simulation_waits_for_no_library_that_it_does_not_use() -> None:
     assert imported_by((*asked, "json"), (*asked, "html")) & HEAVY <= {"pydantic", "yaml", "asyncio"}
 
 
+@pytest.mark.parametrize("command", ["status", "top", "logs", "chat"])
+def test_a_command_about_a_cluster_starts_without_a_library_that_it_does_not_use(command: str) -> None:
+    """Pydantic's models, httpx or the Kubernetes client would each cost a part of a second before the first question."""
+    code = f"import sys, llama_operator.cli.{command}; print(' '.join(sys.modules))"
+    path = os.pathsep.join(str(ROOT / name) for name in ("operator", "serving"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": path})
+    assert {name.partition(".")[0] for name in done.stdout.split()} & HEAVY <= {"yaml"}
+
+
 def test_the_operators_image_does_not_grow_by_the_command() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert not [needed for needed in project["dependencies"] if needed.startswith("rich")]
@@ -50,7 +59,13 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        ((), "no command is given; allowed is plan, validate, simulate, why, cost or catalog"),
+        (
+            (),
+            (
+                "no command is given; allowed is plan, validate, simulate, why, cost, catalog, status, top, chat, logs, doctor, "
+                "support-bundle or completion"
+            ),
+        ),
         (("plans",), "invalid choice"),
         (("--typo",), '"--typo" is given'),
         (("plan", "--modle", "x"), '"--modle" is given; allowed is -h --help'),

@@ -83,7 +83,7 @@ def test_a_narrow_terminal_is_shown_fewer_numbers_and_none_cut(monkeypatch: pyte
 
 def test_without_a_policy_all_are_compared() -> None:
     found = runs(run(*SHORT, "-o", "json"))
-    assert [each["policy"] for each in found] == ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "clairvoyant"]
+    assert [each["policy"] for each in found] == ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "aibrix-kpa", "clairvoyant"]
 
 
 def test_the_same_seed_is_the_same_answer_and_another_is_another() -> None:
@@ -163,6 +163,7 @@ def test_a_file_gives_bounds_objective_and_replica_and_says_what_one_more_would_
     found = runs(run(*argv, "-o", "json"))
     assert [each["policy"] for each in found] == [
         "ours", "clairvoyant", "ours@min=0", "ours@min=2", "ours@max=3", "ours@max=5", "ours@target=36", "ours@target=60",
+        "ours@accelerator=nvidia-a100-80gb", "ours@accelerator=nvidia-h100-nvl-94gb",
     ]  # fmt: skip
 
 

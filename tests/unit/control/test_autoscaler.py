@@ -11,7 +11,9 @@ from tests.harness.builders import NEW, NOW, OLD, Scene, spec
 
 from llama_operator.control import autoscaler
 from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.observed import NodeGpus, Unknown
 from llama_operator.lifecycle.scaling_view import ScalingView
+from llama_operator.planning.hardware.requests import Holder
 from llama_operator.scaling.signals import Missing, Series
 from llama_operator.telemetry import names as metric
 
@@ -26,6 +28,9 @@ class Answers:
         self._series: Sequence[Series] | Missing = [
             Series(name=metric.SERVE_PROCESSING, pod=pod, revision=NEW, time=NOW - 1, value=value) for pod, value in loads
         ]
+
+    def says(self, series: Sequence[Series]) -> None:
+        self._series = series
 
     async def newest(self, selector: str) -> Sequence[Series] | Missing:
         self.asked.append(selector)
@@ -103,6 +108,72 @@ def test_while_the_spec_is_refused_what_was_wanted_stays_wanted(previous: dict[s
     assert autoscaler.keep(previous) == ScalingView(enabled=False, desired=wanted)
 
 
-def test_an_objective_that_is_not_served_cannot_come_this_far() -> None:
-    with pytest.raises(TypeError, match="must have been refused"):
-        look(Answers(), Scene(), autoscaling={**AUTO, "objective": {"timeToFirstTokenSeconds": 6}})
+GPUS = {"hardware": {"accelerator": "nvidia-h100-80gb"}, "parallelism": {"tensor": 8}}
+
+
+def looked_for_rooms(free: Sequence[int] | None, requests: float, **over: Any) -> tuple[ScalingView, list[str]]:
+    """The view of a deployment with one ready replica of two wanted GPUs' worth, and what was looked up."""
+    asked: list[str] = []
+
+    async def rooms(resource: str) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
+        asked.append(resource)
+        if free is None:
+            return Unknown("forbidden"), ()
+        return [NodeGpus(node=f"n{index}", total=8, free=count) for index, count in enumerate(free)], ()
+
+    made = spec(autoscaling=AUTO, **{**GPUS, **over})
+    world, previous = Scene().gang(0, GangState.READY).world(), {"autoscaling": {"desiredReplicas": 1}}
+    return asyncio.run(autoscaler.look(Answers((G0, requests)), made, world, previous, 15.0, NOW, rooms=rooms)), asked
+
+
+@pytest.mark.parametrize(
+    ("free", "requests", "want", "reason", "asked"),
+    [
+        ([8, 8, 8], 20, 3, "ScaledUp", True),
+        ([8, 4], 20, 2, "ScaledUp", True),
+        ([4, 4], 20, 1, "NoRoom", True),
+        (None, 20, 3, "ScaledUp", True),
+        ([8], 4, 1, "Steady", False),
+    ],
+)
+def test_a_gang_that_has_no_place_is_not_asked_for_and_free_gpus_are_looked_up_only_before_a_scale_up(
+    free: Sequence[int] | None, requests: float, want: int, reason: str, asked: bool
+) -> None:
+    view, looked = looked_for_rooms(free, requests)
+    assert (view.desired, view.reason, looked) == (want, reason, ["nvidia.com/gpu"] if asked else [])
+    if reason == "NoRoom":
+        assert "8 GPUs are free, on 2 nodes (n0: 4, n1: 4); a gang needs 8 on one node" in view.message
+
+
+def test_where_no_gpu_is_needed_nobody_looks_for_one() -> None:
+    view, looked = looked_for_rooms([], 20, hardware={"accelerator": "cpu"}, parallelism={})
+    assert (view.desired, looked) == (3, [])
+
+
+def test_it_asks_for_a_histogram_and_for_the_last_request_only_where_they_are_needed() -> None:
+    def asked(**scaling: Any) -> str:
+        answers = Answers((G0, 1))
+        look(answers, Scene().gang(0, GangState.READY), autoscaling={"maxReplicas": 4, **scaling})
+        return answers.asked[0]
+
+    plain = asked(objective={"inFlightPerReplica": 8})
+    assert metric.VLLM_FIRST_TOKEN not in plain
+    assert metric.LAST_REQUEST not in plain
+    assert metric.VLLM_FIRST_TOKEN in asked(objective={"timeToFirstTokenSeconds": 6})
+    assert metric.LAST_REQUEST in asked(objective={"inFlightPerReplica": 8}, minReplicas=0)
+
+
+@pytest.mark.parametrize(
+    ("series", "want", "reason", "metrics"),
+    [
+        ([], 0, "Holding", "MetricsMissing"),
+        ([(metric.REQUESTS_IN_FLIGHT, 0.0)], 0, "Holding", "MetricsMissing"),
+        ([(metric.SERVE_QUEUED, 0.0)], 0, "ScaledToZero", "Fresh"),
+        ([(metric.SERVE_QUEUED, 1.0)], 1, "ScaledUp", "Fresh"),
+    ],
+)
+def test_at_zero_what_the_head_holds_is_all_there_is_to_see(series: list[tuple[str, float]], want: int, reason: str, metrics: str) -> None:
+    answers, scene = Answers(), Scene().head()
+    answers.says([Series(name=name, pod=scene.pods[0].name, revision=NEW, time=NOW - 1, value=value) for name, value in series])
+    view = look(answers, scene, {"autoscaling": {"desiredReplicas": 0}}, autoscaling={**AUTO, "minReplicas": 0})
+    assert (view.desired, view.reason, view.metrics_reason) == (want, reason, metrics)

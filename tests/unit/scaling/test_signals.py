@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
-from llama_operator.scaling.signals import Load, Missing, Series, read_load
+from llama_operator.scaling.signals import Load, Missing, Series, read_load, see_held
 from llama_operator.telemetry import names as metric
 
 NOW = 1_790_000_000.0
@@ -167,3 +170,50 @@ def test_the_cache_in_use_is_in_replicas_worth() -> None:
     seen = load(*shares)
     assert isinstance(seen, Load)
     assert (seen.kv_use, seen.running, seen.waiting) == (0.75, 7, None)
+
+
+def bucket(pod: str, bound: float, value: float, oldest: float | None) -> Series:
+    made = series(metric.VLLM_FIRST_TOKEN, pod, value)
+    return replace(made, bound=bound, oldest=None if oldest is None else (NOW - 60, oldest))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "buckets", "want"),
+    [
+        ("no histogram is not in time", (), None),
+        (
+            "the rise counts, of all replicas",
+            (bucket("a", 1, 5, 2), bucket("b", 1, 9, 9), bucket("a", math.inf, 8, 3)),
+            {1: 3, math.inf: 5},
+        ),
+        ("one that began anew is left out whole", (bucket("a", 1, 5, 2), bucket("b", 1, 1, 9), bucket("b", math.inf, 9, 3)), {1: 3}),
+        ("one without an older sample is, too", (bucket("a", 1, 5, None), bucket("a", math.inf, 9, 3)), None),
+        ("nobody asked is a histogram that did not rise", (bucket("a", 1, 5, 5),), {1: 0}),
+    ],
+)
+def test_first_tokens_are_counted_over_the_range(sentence: str, buckets: tuple[Series, ...], want: dict[float, float] | None) -> None:
+    seen = load(series(SERVE, "a", 1), *buckets)
+    assert isinstance(seen, Load)
+    assert seen.first_tokens == want, sentence
+
+
+@pytest.mark.parametrize(
+    ("sentence", "samples", "want"),
+    [
+        ("the latest of all counts", (series(metric.LAST_REQUEST, "a", 5), series(metric.LAST_REQUEST, "b", 9)), 9),
+        ("a replica that does not say it is not known to be idle", (series(metric.LAST_REQUEST, "a", 5),), None),
+        ("nor is one whose word is stale", (series(metric.LAST_REQUEST, "a", 5), series(metric.LAST_REQUEST, "b", 9, age=100)), None),
+    ],
+)
+def test_when_a_request_last_came(sentence: str, samples: tuple[Series, ...], want: float | None) -> None:
+    seen = load(series(SERVE, "a", 0), series(SERVE, "b", 0), *samples)
+    assert isinstance(seen, Load)
+    assert seen.last_request == want, sentence
+
+
+def test_whether_anything_is_held_must_be_said_where_there_is_nothing_else_to_see() -> None:
+    without, with_ = load(series(SERVE, "a", 0)), load(series(SERVE, "a", 0), series(QUEUED, "b", 0))
+    assert isinstance(see_held(without), Missing)
+    assert see_held(with_) == with_
+    gone = Missing(reason="MetricsStale", message="x")
+    assert see_held(gone) == gone

@@ -31,7 +31,7 @@ async def nothing() -> None:
 
 
 async def test_ready_comes_after_the_warm_up_and_not_before(tmp_path: Path) -> None:
-    lifecycle = Lifecycle(tmp_path, Gauge())
+    lifecycle = Lifecycle(tmp_path, Gauge(), Gauge())
     phases = []
 
     async def warm_up() -> None:
@@ -46,7 +46,7 @@ async def test_ready_comes_after_the_warm_up_and_not_before(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("failing", ["start", "warm_up"])
 async def test_an_engine_that_fails_says_why_and_stays_in_its_constructor(tmp_path: Path, failing: str) -> None:
-    lifecycle = Lifecycle(tmp_path, Gauge())
+    lifecycle = Lifecycle(tmp_path, Gauge(), Gauge())
 
     async def fail() -> None:
         raise RuntimeError("Engine core initialization failed. See root cause above.") from MemoryError("no room")
@@ -63,13 +63,13 @@ async def test_an_engine_that_fails_says_why_and_stays_in_its_constructor(tmp_pa
 
 async def test_the_gauge_says_0_before_anything_has_happened(tmp_path: Path) -> None:
     gauge = Gauge()
-    Lifecycle(tmp_path, gauge)
+    Lifecycle(tmp_path, gauge, Gauge())
     assert await asyncio.wait_for(gauge.first(), 5) == 0
 
 
 async def test_requests_are_counted_from_their_first_byte_to_their_last(tmp_path: Path) -> None:
     gauge = Gauge()
-    lifecycle = Lifecycle(tmp_path, gauge)
+    lifecycle = Lifecycle(tmp_path, gauge, Gauge())
     gate = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -88,7 +88,7 @@ async def test_requests_are_counted_from_their_first_byte_to_their_last(tmp_path
 
 
 async def test_a_request_that_is_cancelled_is_counted_out(tmp_path: Path) -> None:
-    lifecycle = Lifecycle(tmp_path, Gauge())
+    lifecycle = Lifecycle(tmp_path, Gauge(), Gauge())
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.Event().wait()
@@ -103,5 +103,5 @@ async def test_a_request_that_is_cancelled_is_counted_out(tmp_path: Path) -> Non
 
 def test_what_an_earlier_engine_wrote_is_forgotten(tmp_path: Path) -> None:
     (tmp_path / "load-3.json").write_text('{"done": 1, "total": 2, "since": 0}')
-    Lifecycle(tmp_path, Gauge())
+    Lifecycle(tmp_path, Gauge(), Gauge())
     assert rundir.read_load(tmp_path) is None

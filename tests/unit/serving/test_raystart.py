@@ -111,3 +111,10 @@ def test_an_environment_that_makes_no_sense_is_refused_by_the_variable_s_name(ch
 def test_a_pod_needs_no_more_than_the_contract_s_variables() -> None:
     made = settings()
     assert (made.role, made.gang, made.rank, made.agent_port, made.run_dir) == ("replica", 3, 0, 8090, Path("/run/llama"))
+
+
+def test_the_head_alone_bounds_what_it_holds() -> None:
+    name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+    head = ray_environment(settings(LLAMA_ROLE="head"), {}, fast_path=True, store=False)
+    assert head[name] == "llama_serving.hold:middlewares"
+    assert name not in ray_environment(settings(), {}, fast_path=True, store=False)

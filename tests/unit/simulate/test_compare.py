@@ -18,13 +18,14 @@ from llama_operator.planning.fit.plan import plan_fit
 from llama_operator.planning.fit.wishes import Wishes
 from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
 from llama_operator.planning.models.catalogue import known_facts
+from llama_operator.planning.replica import SHARE, default_slots, rates_of_fit
 from llama_operator.simulate import figures
 from llama_operator.simulate.capacity import capacity, in_flight_target, replicas_at_begin
 from llama_operator.simulate.compare import Contest, compare, neighbours, variations
 from llama_operator.simulate.document import REFERENCE
 from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.figures import percentiles
-from llama_operator.simulate.from_plan import SHARE, default_slots, service_of_plan
+from llama_operator.simulate.from_plan import service_of_rates
 from llama_operator.simulate.generate import CONVERSATION, KINDS, MOONCAKE, bursty, poisson
 from llama_operator.simulate.history import read_history, synthesise
 from llama_operator.simulate.lineup import Objective, check_static, read_policies, scaler
@@ -102,15 +103,16 @@ def test_a_plan_becomes_a_service() -> None:
     assert model is not None
     fit = plan_fit(model, Hardware(accelerator=accelerator, gpus_per_node=8), Wishes(context_tokens=8192)).chosen
     assert fit is not None
-    service = service_of_plan(fit, 8192, 2000.0, default_slots(accelerator))
-    assert service is not None
+    rates = rates_of_fit(fit, 8192, 2000.0, default_slots(accelerator))
+    assert rates is not None
+    service = service_of_rates(rates)
     assert service.slots == 1024
     assert service.kv == fit.cache.tokens
     assert service.prefill == pytest.approx((fit.prefill_tokens_per_second or 0) * SHARE)
     floor, step = fit.decode_floor_seconds or 0, fit.step_floor_seconds or 0
     assert service.itl + service.itl_per_sequence * 8192 / 2000 == pytest.approx(step / SHARE)
     assert service.itl == pytest.approx(floor / SHARE)
-    assert service_of_plan(replace(fit, decode_floor_seconds=None), 8192, 2000.0, 1) is None
+    assert rates_of_fit(replace(fit, decode_floor_seconds=None), 8192, 2000.0, 1) is None
 
 
 @pytest.mark.parametrize(("name", "slots"), [("nvidia-h100-80gb", 1024), ("nvidia-a100-80gb", 256), ("nvidia-l4-24gb", 256), ("cpu", 256)])
@@ -122,6 +124,7 @@ def test_slots_are_vllms_where_nothing_is_said(name: str, slots: int) -> None:
     ("text", "labels"),
     [
         ("ours,hpa,keda,kpa,ray,aibrix,static:8,clairvoyant", ["ours", "hpa", "keda", "kpa", "ray", "aibrix", "static:8", "clairvoyant"]),
+        ("aibrix-kpa,aibrix-kpa:40", ["aibrix-kpa", "aibrix-kpa:40"]),
         (" ours , hpa:12.5,hpa", ["ours", "hpa:12.5", "hpa"]),
     ],
 )
@@ -136,7 +139,7 @@ def test_policies_are_read_by_name(text: str, labels: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", '"" is given; allowed is one of ours, hpa, keda, kpa, ray, aibrix, static:N, clairvoyant'),
+        ("", '"" is given; allowed is one of ours, hpa, keda, kpa, ray, aibrix, aibrix-kpa, static:N, clairvoyant'),
         ("our", "Did you mean ours?"),
         ("keda,knative", '"knative" is given'),
         ("clairvoyent", "Did you mean clairvoyant?"),

@@ -1,4 +1,4 @@
-"""AIBrix' APA at its defaults.
+"""AIBrix' APA, at its defaults where nothing else is said.
 
 Every 10 s: the average in flight of the pods that answer, over an observation window of 180 s; ceil(replicas * average / target) outside a
 tolerance of 10 % both ways, at most twice and at least half the replicas. `replicas` is the scale's spec: it holds those that still load,
@@ -33,25 +33,32 @@ class Aibrix:
     """`target` requests in flight for each replica."""
 
     target: float
+    observe_seconds: float = OBSERVE_SECONDS
+    """spec.observeWindowSeconds"""
     name: str = field(default="aibrix", init=False)
 
     @property
     def sight(self) -> Sight:
         """It reads the pods itself."""
-        return Sight(every=LOOP_SECONDS, scrape=LOOP_SECONDS, history=OBSERVE_SECONDS)
+        return Sight(every=LOOP_SECONDS, scrape=LOOP_SECONDS, history=self.observe_seconds)
 
     def look(self, view: View, memory: Any) -> Ask:
         """One reconcile. The memory is what was recommended."""
-        scrapes = replica_window(view, OBSERVE_SECONDS)
+        scrapes = replica_window(view, self.observe_seconds)
         averages = [fmean(sample.running + sample.waiting for sample in scrape.samples) for scrape in scrapes if scrape.samples]
         if not averages:
             return Ask(None, memory, "NoMetrics")
-        recommended = min(max(recommend(fmean(averages), view.wanted, self.target), view.minimum), view.maximum)
-        past: Recommendations = tuple(item for item in memory or () if item[0] > view.now - DOWN_SECONDS)
-        past = (*past, (view.now, recommended))
-        if recommended < view.wanted:
-            return Ask(min(number for _, number in past), past, "Recommended")
-        return Ask(recommended, past, "Recommended")
+        return stabilize(recommend(fmean(averages), view.wanted, self.target), view, memory)
+
+
+def stabilize(recommended: int, view: View, memory: Any) -> Ask:
+    """Up at once; down to the least of what was recommended within DOWN_SECONDS."""
+    recommended = min(max(recommended, view.minimum), view.maximum)
+    past: Recommendations = tuple(item for item in memory or () if item[0] > view.now - DOWN_SECONDS)
+    past = (*past, (view.now, recommended))
+    if recommended < view.wanted:
+        return Ask(min(number for _, number in past), past, "Recommended")
+    return Ask(recommended, past, "Recommended")
 
 
 def recommend(average: float, replicas: int, target: float) -> int:

@@ -1,4 +1,4 @@
-"""Kubernetes' HorizontalPodAutoscaler v2 at its defaults.
+"""Kubernetes' HorizontalPodAutoscaler v2, at its defaults where nothing else is said.
 
 Every 15 s: ceil(ready pods * average / target), nothing while that ratio is within 10 % of 1. Pods without the metric, which a replica that
 loads does not export, count as using nothing on the way up and as using the target on the way down, and a ratio that this turns around
@@ -32,6 +32,8 @@ class Hpa:
     """On the pods metric "requests in flight", at `target` for each pod. What the router holds is in no pod, and is not seen."""
 
     target: float
+    down_seconds: float = DOWN_SECONDS
+    """behavior.scaleDown.stabilizationWindowSeconds"""
     name: str = field(default="hpa", init=False)
 
     @property
@@ -46,7 +48,8 @@ class Hpa:
         values = in_flight_of_ready(view)
         if not values:
             return Ask(None, memory, "NoMetrics")
-        return behave(recommend(sum(values), len(values), view.wanted - len(values), view.wanted, self.target), view, memory)
+        recommended = recommend(sum(values), len(values), view.wanted - len(values), view.wanted, self.target)
+        return behave(recommended, view, memory, self.down_seconds)
 
 
 def recommend(total: float, seen: int, unseen: int, wanted: int, target: float) -> int:
@@ -60,10 +63,10 @@ def recommend(total: float, seen: int, unseen: int, wanted: int, target: float) 
     return math.ceil(filled * (seen + unseen))
 
 
-def behave(recommended: int, view: View, memory: Any) -> Ask:
+def behave(recommended: int, view: View, memory: Any, down_seconds: float = DOWN_SECONDS) -> Ask:
     """The default behaviour: the window down, and the limits of a step up."""
-    past: Recommendations = tuple(item for item in memory or () if item[0] > view.now - DOWN_SECONDS)
-    if not past:
+    past: Recommendations = tuple(item for item in memory or () if item[0] > view.now - down_seconds)
+    if not memory:
         past = ((view.now - SYNC_SECONDS, view.wanted),)  # a controller that starts takes the present number as its first recommendation
     past = (*past, (view.now, recommended))
     if recommended > view.wanted:

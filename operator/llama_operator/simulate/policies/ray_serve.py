@@ -1,4 +1,5 @@
-"""Ray Serve's own autoscaler at its defaults: requests in replicas and queues, averaged over 30 s, pushed every 10 s.
+"""Ray Serve's own autoscaler, at its defaults where nothing else is said: requests in replicas and queues, averaged over 30 s, pushed
+every 10 s.
 
 ceil(total / target); only once that has been above the target number for 30 s, or below it for 600 s, without a break. With no replica
 there, one request asks for one at once.
@@ -30,6 +31,10 @@ class RayServe:
     """`target` ongoing requests for each replica."""
 
     target: float
+    up_seconds: float = UP_SECONDS
+    """upscale_delay_s"""
+    down_seconds: float = DOWN_SECONDS
+    """downscale_delay_s"""
     name: str = field(default="ray", init=False)
 
     @property
@@ -47,17 +52,17 @@ class RayServe:
         if not view.ready:
             return Ask(max(1, view.wanted) if total else None, counter, "ColdStart")
         desired = min(max(math.ceil(total / self.target), view.minimum), view.maximum)
-        wanted, counter = delay(desired, view.wanted, counter)
+        wanted, counter = delay(desired, view.wanted, counter, self.up_seconds, self.down_seconds)
         return Ask(wanted, counter, "Delayed" if counter else "Decided")
 
 
-def delay(desired: int, wanted: int, counter: int) -> tuple[int, int]:
+def delay(desired: int, wanted: int, counter: int, up_seconds: float = UP_SECONDS, down_seconds: float = DOWN_SECONDS) -> tuple[int, int]:
     """The number to go to, and for how many turns in a row it has been asked for; below 0 for fewer replicas."""
     if desired > wanted:
         counter = max(counter, 0) + 1
-        return (desired, 0) if counter > UP_SECONDS / LOOP_SECONDS else (wanted, counter)
+        return (desired, 0) if counter > up_seconds / LOOP_SECONDS else (wanted, counter)
     if desired < wanted:
         counter = min(counter, 0) - 1
         lower = desired if wanted == 1 else max(1, desired)
-        return (lower, 0) if counter < -DOWN_SECONDS / LOOP_SECONDS else (wanted, counter)
+        return (lower, 0) if counter < -down_seconds / LOOP_SECONDS else (wanted, counter)
     return wanted, 0

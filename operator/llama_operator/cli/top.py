@@ -1,0 +1,152 @@
+"""`kubectl llama top [NAME]`: what each deployment does now. The cluster says what there is; Prometheus says how busy it is.
+
+A number that Prometheus does not have is blank, never 0: an idle vLLM exports no gauge, and a deployment that loads has served nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.cli import refusals
+from llama_operator.cli.cluster import Cluster
+from llama_operator.cli.doctor_reading import OPERATORS, everything, prometheus_url
+from llama_operator.cli.numbers import seconds
+from llama_operator.cli.options import FITS, PROGRAM
+from llama_operator.cli.output import open_console, write_document, write_tables
+from llama_operator.cli.prometheus_service import PrometheusError, Queries, Sample
+from llama_operator.cli.refusals import BadInput
+from llama_operator.cli.status import look, pause
+from llama_operator.cli.status_view import status_document
+from llama_operator.telemetry import names as metric
+from llama_operator.telemetry.top import queries
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+SCHEMA_VERSION = 1
+WATCH_SECONDS = 5.0
+COLUMNS = (
+    "inFlight",
+    "held",
+    "promptTokensPerSecond",
+    "outputTokensPerSecond",
+    "firstTokenSecondsP50",
+    "firstTokenSecondsP95",
+    "kvCacheUse",
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Answers; returns the exit status."""
+    try:
+        refusals.check_output(arguments.output)
+        window = seconds("--window", "5m" if arguments.window is None else arguments.window, 7)
+        cluster = Cluster.of(arguments)
+        console = open_console() if arguments.output == "table" else None
+        while True:
+            _show(read(cluster, arguments, window), arguments.output, console)
+            if not arguments.watch:
+                return FITS
+            pause(WATCH_SECONDS)
+    except BadInput as refused:
+        return refusals.tell(refused)
+
+
+def read(cluster: Cluster, arguments: argparse.Namespace, window: int) -> dict[str, Any]:
+    """The document. Raises BadInput."""
+    seen = look(cluster, arguments.name, everywhere=arguments.all_namespaces)
+    views = status_document(seen.deployments, seen.pods, time.time())["deployments"]
+    namespace = None if arguments.all_namespaces else cluster.namespace
+    measured, why_not = measure(cluster.kubectl, arguments.prometheus, window, namespace)
+    return {"schemaVersion": SCHEMA_VERSION, "windowSeconds": window, "unmeasured": why_not, "deployments": rows(views, measured)}
+
+
+def measure(kubectl: Kubectl, given: str | None, window: int, namespace: str | None) -> tuple[Mapping[str, Sequence[Sample]], str | None]:
+    """Prometheus' answers by column, and why there are none."""
+    try:
+        url = given or prometheus_url(everything(kubectl, "/apis/apps/v1/deployments", OPERATORS))
+    except KubectlError as error:
+        return {}, f"the operator's settings could not be read ({error.message}); name Prometheus with --prometheus"
+    if url is None:
+        return {}, "the operator was given no Prometheus"
+    asker, asked = Queries(kubectl, url, direct=given is not None), queries(window, namespace)
+    try:
+        return dict(zip(asked, together(*(partial(asker.instant, query) for query in asked.values())), strict=True)), None
+    except PrometheusError as error:
+        return {}, str(error)
+
+
+def rows(views: Sequence[Mapping[str, Any]], measured: Mapping[str, Sequence[Sample]]) -> list[dict[str, Any]]:
+    """A row for each deployment; null is what was not measured."""
+    by_owner = {
+        column: {(item.labels.get(metric.LABEL_NAMESPACE), item.labels.get(metric.LABEL_DEPLOYMENT)): item.value for item in samples}
+        for column, samples in measured.items()
+    }
+    return [
+        {
+            **{key: view[key] for key in ("namespace", "name", "ready", "phase", "gpus")},
+            **{column: by_owner.get(column, {}).get((view["namespace"], view["name"])) for column in COLUMNS},
+        }
+        for view in views
+    ]
+
+
+def _show(document: dict[str, Any], output: str, console: Console | None) -> None:
+    if console is None:
+        write_document(document, output)
+    else:
+        if console.is_terminal:
+            console.clear()
+        write_tables(console, _drawn(document, ascii_only=console.options.ascii_only))
+        if document["unmeasured"]:
+            sys.stderr.write(f"{PROGRAM}: Prometheus was not asked: {document['unmeasured']}.\n")
+    sys.stdout.flush()
+
+
+def _drawn(document: Mapping[str, Any], *, ascii_only: bool) -> Iterator[RenderableType]:
+    from rich import box  # needs rich
+    from rich.table import Table
+
+    table = Table(box=None if ascii_only else box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    titles = (
+        "namespace",
+        "name",
+        "ready",
+        "phase",
+        "GPUs",
+        "in\nflight",
+        "held",
+        "prompt\ntokens/s",
+        "output\ntokens/s",
+        "TTFT s\np50",
+        "TTFT s\np95",
+        "KV\nuse",
+    )
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="left" if index < 4 else "right", overflow="fold")
+    for row in document["deployments"]:
+        table.add_row(
+            row["namespace"],
+            row["name"],
+            row["ready"] or "-",
+            row["phase"] or "-",
+            _number(row["gpus"], 0),
+            _number(row["inFlight"], 0),
+            _number(row["held"], 0),
+            _number(row["promptTokensPerSecond"], 0),
+            _number(row["outputTokensPerSecond"], 0),
+            _number(row["firstTokenSecondsP50"], 2),
+            _number(row["firstTokenSecondsP95"], 2),
+            "" if row["kvCacheUse"] is None else f"{row['kvCacheUse']:.0%}",
+        )
+    yield table if document["deployments"] else "No LlamaDeployment here; -A looks in all namespaces."
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"

@@ -1,0 +1,99 @@
+"""The measured time to first token as a check on the model: where it is late though the model says enough, the model is corrected.
+
+late        of the requests of the last minute more than the percentile allows, by two standard deviations of chance (a binomial's)
+settled     every wanted replica serves, and none is so young that what is measured is of the time before it
+corrected   the model's demand is taken times a factor: just so much that one replica more is asked for; at most MOST_FACTOR
+believed    the factor fades with a time constant of FADE_SECONDS: what made the model wrong may end, and then the replica may go
+
+Late first tokens at less than 1 / MOST_FACTOR of what the model allows are no matter of replicas (a prompt that alone takes longer than
+the objective, a slow client): more of them would change nothing.
+
+Nothing measured is neither late nor in time: then there is no such vote, and what was learned before fades as it would anyway.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llama_operator.scaling.signals import Load
+from llama_operator.scaling.votes import Demand, Vote
+
+LEAST_REQUESTS = 20
+"""Fewer say nothing of a percentile."""
+DEVIATIONS = 2.0
+SETTLED_SECONDS = 90.0
+"""The range that is looked at is a minute, and a scrape may be late."""
+MOST_FACTOR = 2.0
+MARGIN = 0.01
+"""Of a replica, above the whole number: enough to ask for the next."""
+FADE_SECONDS = 3600.0
+LEAST_FACTOR = 1.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """The factor on the model's demand, and when it was set, seconds since 1970."""
+
+    factor: float = 1.0
+    since: float = 0.0
+
+    @classmethod
+    def of(cls, memory: object) -> Correction:
+        """Read what `memory()` wrote; anything else counts as none."""
+        if not isinstance(memory, Mapping):
+            return cls()
+        factor, since = memory.get("factor"), memory.get("since")
+        if not isinstance(factor, int | float) or not isinstance(since, int | float):
+            return cls()
+        good = math.isfinite(factor) and math.isfinite(since) and 1 <= factor <= MOST_FACTOR
+        return cls(factor=float(factor), since=float(since)) if good else cls()
+
+    def memory(self, now: float) -> dict[str, Any]:
+        """For the status; nothing where nothing is corrected any more."""
+        return {"correction": {"factor": self.factor, "since": self.since}} if self.at(now) > 1 else {}
+
+    def at(self, now: float) -> float:
+        """The factor that is left."""
+        left = 1 + (self.factor - 1) * math.exp(-max(now - self.since, 0.0) / FADE_SECONDS)
+        return left if left >= LEAST_FACTOR else 1.0
+
+
+def late(first_tokens: Mapping[float, float], seconds: float) -> tuple[float, float]:
+    """Of how many requests how many had their first token later than `seconds`; between two bounds it is taken to grow evenly, as
+    Prometheus' `histogram_quantile` does.
+    """
+    total = first_tokens.get(math.inf, 0.0)
+    below, within = 0.0, 0.0
+    for bound, count in sorted(first_tokens.items()):
+        if bound >= seconds:
+            share = 0.0 if math.isinf(bound) else (seconds - below) / (bound - below)
+            within += (count - within) * share
+            break
+        below, within = bound, count
+    return total, max(total - within, 0.0)
+
+
+def too_late(first_tokens: Mapping[float, float], seconds: float, percentile: float) -> bool:
+    """More are late than the percentile allows and chance explains."""
+    total, behind = late(first_tokens, seconds)
+    allowed = 1 - percentile
+    chance = DEVIATIONS * math.sqrt(allowed * percentile * total)
+    return total >= LEAST_REQUESTS and behind > allowed * total + chance
+
+
+def check(
+    seen: Demand, load: Load, correction: Correction, *, ttft: float, percentile: float, ready: int, settled: bool, now: float
+) -> tuple[Demand, Correction]:
+    """The demand with the measured vote beside the model's, and the correction to remember."""
+    if load.first_tokens is None:
+        return seen, correction
+    factor, modelled = correction.at(now), seen.replicas
+    if settled and modelled and modelled * factor <= ready and too_late(load.first_tokens, ttft, percentile):
+        needed = float(f"{(ready + MARGIN) / modelled:.4g}")
+        if factor < needed <= MOST_FACTOR:
+            factor, correction = needed, Correction(factor=needed, since=round(now))
+    vote = Vote(signal="firstToken", replicas=modelled * factor, age_seconds=load.age_seconds)
+    return replace(seen, votes=(*seen.votes, vote)), correction

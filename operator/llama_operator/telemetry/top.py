@@ -1,0 +1,34 @@
+"""The queries of `kubectl llama top`: each gives one number for each deployment, so that an answer is as long as the list of deployments.
+
+The simulated engine exports no histogram of the time to first token; a deployment of it has none, which is not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llama_operator.telemetry import names as metric
+
+OWNERS = f"{metric.LABEL_NAMESPACE}, {metric.LABEL_DEPLOYMENT}"
+TIME_TO_FIRST_TOKEN = "ray_vllm_time_to_first_token_seconds"  # noqa: S105 - a metric's name
+"""Histogram, seconds: from a request's arrival at the engine to its first token, as vLLM 0.29.0 names it behind Ray's prefix."""
+
+
+def queries(window_seconds: int, namespace: str | None) -> Mapping[str, str]:
+    """PromQL by column. A namespace's name holds no character that PromQL would have to escape; the command refuses others."""
+    where = f'{metric.LABEL_DEPLOYMENT}!=""' + (f',{metric.LABEL_NAMESPACE}="{namespace}"' if namespace is not None else "")
+    servers = f'{where},deployment=~"{metric.SERVER_DEPLOYMENTS}"'
+    span = f"[{window_seconds}s]"
+
+    def late(share: float) -> str:
+        return f"histogram_quantile({share}, sum by (le, {OWNERS}) (rate({TIME_TO_FIRST_TOKEN}_bucket{{{where}}}{span})))"
+
+    return {
+        "inFlight": f"sum by ({OWNERS}) ({metric.REQUESTS_IN_FLIGHT}{{{where}}})",
+        "held": f"sum by ({OWNERS}) ({metric.SERVE_QUEUED}{{{servers}}})",
+        "promptTokensPerSecond": f"sum by ({OWNERS}) (rate({metric.VLLM_PROMPT_TOKENS}{{{where}}}{span}))",
+        "outputTokensPerSecond": f"sum by ({OWNERS}) (rate({metric.VLLM_OUTPUT_TOKENS}{{{where}}}{span}))",
+        "firstTokenSecondsP50": late(0.5),
+        "firstTokenSecondsP95": late(0.95),
+        "kvCacheUse": f"avg by ({OWNERS}) ({metric.VLLM_KV_USE}{{{where}}})",
+    }

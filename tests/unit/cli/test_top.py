@@ -1,0 +1,103 @@
+"""`kubectl llama top`: what Prometheus has is shown, and what it has not is blank."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.harness.cluster import FakeKubectl, connect, deployment, loading_cluster
+from tests.harness.command import assert_refused, compare, run
+from tests.unit.cli.test_doctor import an_operator
+
+from llama_operator.adapters.kubectl import Finished
+from llama_operator.cli.prometheus_service import PrometheusError, read_vector, service_path
+from llama_operator.rendering import names
+from llama_operator.telemetry.top import queries
+
+VALUES = {
+    "requests_in_flight": "12",
+    "queued_queries": "3",
+    "prompt_tokens": "1234.5",
+    "generation_tokens": "456.7",
+    "0.95": "1.234",
+    "0.5": "0.41",
+}
+
+
+class WithPrometheus(FakeKubectl):
+    """Answers each query for llm/demo by the first word of VALUES in it, and for other/demo with 999; the KV cache is not measured."""
+
+    def __call__(self, command: Any) -> Finished:
+        if "/query?" in command[-1]:
+            value = next((value for word, value in VALUES.items() if word in command[-1]), None)
+            owners = [] if value is None else [("llm", value), ("other", "999")]
+            result = [
+                {"metric": {"namespace": owner, "llama_operator_dev_deployment": "demo"}, "value": [0, number]} for owner, number in owners
+            ]
+            return Finished(status=0, out=json.dumps({"status": "success", "data": {"result": result}}), err="")
+        return super().__call__(command)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
+    fake = WithPrometheus(objects=loading_cluster().objects)
+    fake.put(deployment(status={"phase": "Idle"}, key=names.Key("llm", "idle")))
+    fake.raw["/apis/apps/v1/deployments"] = {"items": [an_operator()]}
+    return connect(monkeypatch, fake)
+
+
+def test_what_is_measured_is_shown_and_the_rest_is_blank(cluster: FakeKubectl) -> None:
+    answer = run("top")
+    assert (answer.status, answer.err) == (0, "")
+    compare("top.txt", answer.out)
+    rows = json.loads(run("top", "-o", "json").out)["deployments"]
+    assert [(row["name"], row["inFlight"], row["kvCacheUse"]) for row in rows] == [("demo", 12.0, None), ("idle", None, None)]
+
+
+def test_without_prometheus_the_cluster_is_shown_and_why_is_said(cluster: FakeKubectl) -> None:
+    cluster.raw["/apis/apps/v1/deployments"] = {"items": [an_operator(PROMETHEUS_URL="")]}
+    answer = run("top")
+    assert answer.status == 0
+    assert "40" in answer.out
+    assert answer.err == "kubectl llama: Prometheus was not asked: the operator was given no Prometheus.\n"
+    document = json.loads(run("top", "demo", "-o", "json").out)
+    assert document["unmeasured"] == "the operator was given no Prometheus"
+    assert document["deployments"][0]["inFlight"] is None
+
+
+def test_a_window_is_a_time(cluster: FakeKubectl) -> None:
+    assert_refused(("top", "--window", "five"), ['--window: "five" is given'])
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://prometheus-operated.monitoring.svc:9090", "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy"),
+        ("http://p.m.svc.cluster.local:9090/prefix/", "/api/v1/namespaces/m/services/p:9090/proxy/prefix"),
+        ("http://p.m", "/api/v1/namespaces/m/services/p:80/proxy"),
+        ("https://p.m.svc", "/api/v1/namespaces/m/services/https:p:443/proxy"),
+        ("http://10.0.0.1:9090", None),
+        ("https://prometheus.example.com", None),
+        ("http://p:9090", None),
+        ("http://p.m:port", None),
+        ("ftp://p.m", None),
+    ],
+)
+def test_a_service_is_known_by_its_name(url: str, path: str | None) -> None:
+    assert service_path(url) == path
+
+
+def test_what_is_no_number_was_not_measured() -> None:
+    body = {"data": {"result": [{"metric": {"a": "b"}, "value": [0, text]} for text in ("NaN", "+Inf", "2")]}}
+    assert [sample.value for sample in read_vector(body)] == [2.0]
+    for bad in ({}, {"data": None}, {"data": {"result": [{}]}}, {"data": {"result": [{"metric": {}, "value": [0, "x"]}]}}):
+        with pytest.raises(PrometheusError, match="shape of a vector"):
+            read_vector(bad)
+
+
+def test_each_query_is_a_sum_by_deployment_and_bound_to_its_namespace() -> None:
+    for query in queries(300, "llm").values():
+        assert "namespace, llama_operator_dev_deployment" in query
+        assert 'namespace="llm"' in query
+    assert all('namespace="' not in query for query in queries(300, None).values())

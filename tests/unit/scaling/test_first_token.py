@@ -1,0 +1,87 @@
+"""What is measured corrects the model, by one replica and for a while; chance, youth and other causes do not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from llama_operator.scaling.first_token import FADE_SECONDS, Correction, check, late, too_late
+from llama_operator.scaling.signals import Load
+from llama_operator.scaling.votes import Demand, Vote
+
+NOW = 1_790_000_000.0
+BOUNDS = (0.5, 1.0, 2.5, 5.0, math.inf)
+
+
+def told(*counts: float) -> dict[float, float]:
+    return dict(zip(BOUNDS, counts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("counts", "seconds", "want"),
+    [
+        ((10, 20, 30, 40, 40), 5.0, (40, 0)),
+        ((10, 20, 30, 40, 50), 5.0, (50, 10)),
+        ((10, 20, 30, 40, 50), 60.0, (50, 10)),  # nobody knows how late those beyond the last bound are
+        ((0, 0, 0, 100, 100), 3.75, (100, 50)),
+        ((50, 50, 50, 50, 50), 0.25, (50, 25)),
+        ((0, 0, 0, 0, 0), 1.0, (0, 0)),
+    ],
+)
+def test_late_are_those_above_the_objective(counts: tuple[float, ...], seconds: float, want: tuple[float, float]) -> None:
+    assert late(told(*counts), seconds) == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("total", "behind", "want"),
+    [(100, 5, False), (100, 9, False), (100, 10, True), (1000, 60, False), (1000, 70, True), (19, 19, False), (20, 4, True)],
+)
+def test_chance_is_not_taken_for_lateness(total: float, behind: float, want: bool) -> None:
+    assert too_late(told(0, 0, 0, total - behind, total), 5.0, 0.95) is want
+
+
+def checked(factor: float = 1.0, modelled: float = 1.8, behind: float = 30, **over: Any) -> tuple[float, float]:
+    """The highest vote, and the factor that is remembered."""
+    measured = None if behind < 0 else told(0, 0, 0, 100 - behind, 100)
+    load = Load(in_flight=1, held=0, age_seconds=1, replicas_seen=2, first_tokens=measured)
+    values: dict[str, Any] = {"ttft": 5.0, "percentile": 0.95, "ready": 2, "settled": True, "now": NOW, **over}
+    demand = Demand(votes=(Vote(signal="slots", replicas=modelled, age_seconds=1),))
+    seen, kept = check(demand, load, Correction(factor=factor, since=NOW), **values)
+    return seen.replicas, kept.factor
+
+
+CASES: dict[str, tuple[dict[str, Any], float, float]] = {
+    # sentence: what differs, the highest vote, the factor
+    "late though two are enough: a third": ({}, 2.01, 1.117),
+    "in time": ({"behind": 3}, 1.8, 1.0),
+    "not measured": ({"behind": -1}, 1.8, 1.0),
+    "a replica came just now": ({"settled": False}, 1.8, 1.0),
+    "the model asks for more itself": ({"modelled": 2.4}, 2.4, 1.0),
+    "no matter of replicas: the model asks for less than half": ({"modelled": 0.9}, 0.9, 1.0),
+    "corrected before and still late: one more": ({"factor": 1.2, "modelled": 1.5}, 2.01, 1.34),
+    "corrected before and in time: it stays": ({"factor": 1.2, "behind": 0}, 2.16, 1.2),
+}
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_the_measured_time_is_a_check_on_the_model(sentence: str) -> None:
+    change, vote, factor = CASES[sentence]
+    assert checked(**change) == pytest.approx((vote, factor), abs=0.002)
+
+
+def test_a_correction_fades_and_is_then_forgotten() -> None:
+    kept = Correction(factor=1.5, since=NOW)
+    assert kept.at(NOW) == 1.5
+    assert kept.at(NOW + FADE_SECONDS) == pytest.approx(1 + 0.5 / math.e)
+    assert kept.at(NOW + 5 * FADE_SECONDS) == 1.0
+    assert kept.memory(NOW + 5 * FADE_SECONDS) == {}
+    assert Correction.of(kept.memory(NOW)["correction"]) == kept
+
+
+@pytest.mark.parametrize(
+    "memory", [None, 3, {}, {"factor": "x", "since": 1}, {"factor": 9.0, "since": 1}, {"factor": 1.5, "since": math.nan}]
+)
+def test_a_memory_that_cannot_be_read_corrects_nothing(memory: Any) -> None:
+    assert Correction.of(memory) == Correction()
