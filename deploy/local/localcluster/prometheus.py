@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "docker.io/llama-local/prometheus"
 DEPLOYMENT = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
 DIGEST = "llama-operator.dev/rules"
-"""The annotation with the digest of the rules: another starts a new pod."""
+"""The annotation with the digest of the manifest and the rules: another starts a new pod."""
 MANIFEST = Path(__file__).resolve().parent.parent / "manifests" / "prometheus.yaml"
 RULES_MAP = "llama-rules"
 RULES = Path(__file__).resolve().parents[3] / "helm" / "llama-operator" / "rules" / "llama-operator.yaml"
@@ -68,7 +68,8 @@ def ensure(cluster: Cluster) -> None:
     """
     target, name = image(cluster.settings, cluster.layout.debian)
     rules = RULES.read_text(encoding="utf-8")
-    digest = hashlib.sha256(rules.encode()).hexdigest()[:12]
+    # The manifest too: one that an earlier version of it started may read its rules elsewhere.
+    digest = hashlib.sha256((MANIFEST.read_text(encoding="utf-8") + rules).encode()).hexdigest()[:12]
     if _available(cluster, name, digest):
         return
     with cluster.progress.step("start Prometheus in the cluster"):
