@@ -77,7 +77,7 @@ def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, q
 
     columns: list[Column] = [
         ("attained", lambda row: _share(row.attainment), True),
-        ("replica-\nhours", lambda row: _hours(row.replica_seconds), True),
+        ("replica-\nhours", lambda row: _hours(row.replica_seconds), wide),
         ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), wide),
         ("unserved", lambda row: f"{row.unserved:,}", wide),
         ("attained,\nchange", lambda row: _points(row, base), base is not None),
