@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 
-from llama_operator.lifecycle.measures import CUT_CAUSES, Happened, Seen
+from llama_operator.lifecycle.measures import REPLICA_LOST, Happened, Seen
 from llama_operator.rendering.names import Key
 from llama_operator.telemetry import cost_metrics as cost
 from llama_operator.telemetry import operator_metrics as names
@@ -81,7 +81,7 @@ class OwnMetrics:
         self._leaders[key] = what.leaders
         for cause in what.restarts:
             self._count(key, names.RESTARTS, cause, 1)
-        for cause in CUT_CAUSES:
+        for cause in {REPLICA_LOST, *what.cut}:
             # From the first pass on, at 0: the rise of a series that was not there is not seen.
             self._count(key, names.STREAMS_CUT, cause, what.cut.get(cause, 0))
 

@@ -37,7 +37,6 @@ KNOWN_CAUSES = frozenset(
 RESTARTED = "EngineRestarted"
 OTHER = "Other"
 DRAIN_DEADLINE, REPLICA_LOST = "drain_deadline", "replica_lost"
-CUT_CAUSES = (DRAIN_DEADLINE, REPLICA_LOST)
 _STARTS_ANEW = frozenset({GangState.STARTING, GangState.DOWNLOADING, GangState.LOADING})
 
 
@@ -84,7 +83,10 @@ def happened(before: Mapping[str, Seen], world: World, plan: Plan) -> Happened:
     if not world.deleting:
         gone = (seen for uid, seen in before.items() if uid not in leaders)
         lost += sum(seen.in_flight for seen in gone if seen.serving)
-    cut = {DRAIN_DEADLINE: _cut_by_deadline(plan), REPLICA_LOST: lost}
+    cut = {REPLICA_LOST: lost}
+    if any(gang.state is GangState.DRAINING for gang in plan.gangs):
+        # Told from the moment a drain begins, minutes before its deadline: the rise of a series that was not there is not seen.
+        cut[DRAIN_DEADLINE] = _cut_by_deadline(plan)
     return Happened(restarts=restarts, cut=cut, leaders=leaders)
 
 
@@ -130,7 +132,7 @@ def gauges(
     observed = (status.get("plan") or {}).get("observed") or {}
     samples += [
         one(own.PLAN_RATIO, float(observed[name]), quantity)
-        for name, quantity in (("ratio", "kv_cache"), ("weightRatio", "weights"), ("memoryRatio", "memory"))
+        for name, quantity in (("ratio", "kv_cache"), ("memoryRatio", "memory"))
         if name in observed
     ]
     for replica in status.get("replicas") or []:

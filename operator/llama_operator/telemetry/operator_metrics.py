@@ -95,7 +95,7 @@ PLAN_RATIO = _owned(
     "llama_operator_plan_ratio",
     "gauge",
     "ratio",
-    "what the engine reports divided by what was planned: kv_cache (tokens), weights and memory (bytes on the fullest GPU)",
+    "what the engine reports divided by what was planned: kv_cache (tokens) and memory (bytes in use on the fullest GPU)",
     "quantity",
     optional="only where a plan was made and an engine has answered",
 )
@@ -127,7 +127,7 @@ STREAMS_CUT = _owned(
     "counter",
     "requests",
     "requests that were open in a replica when it was ended at its drain deadline (drain_deadline), or was lost (replica_lost); as its "
-    "agent last said it, which is up to 20 s before. Both causes are there from the start, at 0",
+    "agent last said it, which is up to 20 s before. At 0 from the start, or from the first drain on",
     "cause",
 )
 CANARY_TTFT = _owned(

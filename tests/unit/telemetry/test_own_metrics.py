@@ -18,8 +18,10 @@ from llama_operator.lifecycle.observed import Agent, Failures, Pod, World
 from llama_operator.lifecycle.plan import Plan
 from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteView
 from llama_operator.rendering.names import Key
+from llama_operator.telemetry import cost_metrics
 from llama_operator.telemetry import operator_metrics as own
 from llama_operator.telemetry.catalogue import look_up
+from llama_operator.telemetry.exposition import Sample
 
 MOST_SERIES = 5_000
 DEPLOYMENTS = 200
@@ -66,7 +68,8 @@ def shown(keys: list[Key], said: dict[str, Any] | None = None, model: str = "cha
     metrics, spec = OwnMetrics(), LlamaDeploymentSpec.model_validate(SPEC)
     for key in keys:
         metrics.happened(key, Happened(restarts=["PodLost"]))
-        metrics.show(key, gauges(key, spec, model, said or status(), VIEW))
+        price = [Sample(metric=metric, labels=(key.namespace, key.name), value=8.0) for metric in cost_metrics.PER_DEPLOYMENT]
+        metrics.show(key, [*gauges(key, spec, model, said or status(), VIEW), *price])
     return metrics
 
 
@@ -75,8 +78,8 @@ def samples(metrics: OwnMetrics) -> list[Any]:
 
 
 def test_two_hundred_deployments_stay_within_the_bound_of_series() -> None:
-    """Each with everything switched on: autoscaling, both latency objectives, a plan, a restart, two replicas; the three votes of an
-    objective in seconds. A replica that loads has one series more while it does.
+    """Each with everything switched on: autoscaling, both latency objectives, a plan, a price, a restart, two replicas; the three votes
+    of an objective in seconds. A replica that loads has one series more while it does, and a deployment from its first drain on.
     """
     metrics = shown([Key(f"team-{number % 20}", f"llama-{number}") for number in range(DEPLOYMENTS)], status(loading=False))
     found = samples(metrics)
