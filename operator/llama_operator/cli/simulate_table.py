@@ -93,18 +93,12 @@ def _points(row: RunDocument, base: RunDocument | None) -> str:
     return f"{(row.attainment - base.attainment) * 100:+.2f} points"
 
 
-SETTINGS = {
-    "min": "minReplicas",
-    "max": "maxReplicas",
-    "target": "inFlightPerReplica",
-    "ttft": "timeToFirstTokenSeconds",
-    "accelerator": "accelerator",
-}
+SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
 
 
 def _setting(change: str) -> str:
     name, _, value = change.partition("=")
-    return f"{SETTINGS[name]}: {value}"
+    return f"on {value}" if name == "accelerator" else f"{SETTINGS[name]}: {value}"
 
 
 def _hours(seconds: float) -> str:
