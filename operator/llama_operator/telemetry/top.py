@@ -1,6 +1,6 @@
 """The queries of `kubectl llama top`: each gives one number for each deployment, so that an answer is as long as the list of deployments.
 
-The simulated engine exports no histogram of the time to first token; a deployment of it has none, which is not 0.
+A deployment that had no request within the window has no time to first token, which is not 0.
 """
 
 from __future__ import annotations
