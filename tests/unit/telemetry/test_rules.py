@@ -139,6 +139,29 @@ def test_an_objective_in_whole_seconds_finds_its_bucket_in_prometheus_2_and_3(tm
     assert promtool.failures(tmp_path, needed("LlamaTimeToFirstTokenBudgetBurn"), [test], "10m") == ""
 
 
+def test_requests_that_are_held_while_a_model_loads_from_zero_are_no_outage_and_are_one_when_it_never_comes(tmp_path: Path) -> None:
+    (alert,) = [alert for alert in ALERTS if alert.name == "LlamaNoTokens"]
+    labels = '{namespace="a",llama_operator_dev_deployment="chat",pod="head",deployment="LLMServer:chat",handle="h",actor_id="x"}'
+    series = [(f"ray_serve_deployment_queued_queries{labels}", "0+0x20 4+0x60"), *replicas("a", 1, 0)]
+    told = expected(
+        Case(alert=alert.name, bad=lambda _: [], good=lambda _: [], at=0, summary=""),
+        "a",
+        alert,
+        "WHERE: 4 requests are open and no token comes out",
+    )
+    tests = [suite("loads", series, alert.name, "30m", []), suite("never comes", series, alert.name, "45m", [told])]
+    assert promtool.failures(tmp_path, needed(alert.name), tests) == ""
+
+
+def test_replicas_that_the_autoscaler_does_not_order_for_want_of_room_are_told_too(tmp_path: Path) -> None:
+    (alert,) = [alert for alert in ALERTS if alert.name == "LlamaPlacementBlocked"]
+    series = [*replicas("a", 1, 1), state("a", scaling="NoRoom"), (f"llama_operator_autoscaler_expected_replicas{own('a')}", steady(2.4))]
+    told = expected(
+        Case(alert=alert.name, bad=lambda _: [], good=lambda _: [], at=0, summary=""), "a", alert, "WHERE: 2 replicas find no node"
+    )
+    assert promtool.failures(tmp_path, needed(alert.name), [suite("no room", series, alert.name, "10m", [told])]) == ""
+
+
 def test_the_operator_is_missed_when_nobody_leads_and_not_while_one_does(tmp_path: Path) -> None:
     (alert,) = [alert for alert in ALERTS if alert.name == "LlamaOperatorDown"]
     down = {

@@ -25,6 +25,8 @@ NO_PROGRESS_SECONDS = 600
 """405B in FP8 is read within minutes from a shared disk; one percent of it, whatever the disk, in less than this."""
 SLOW_START_SECONDS = 900
 """Pulling a 20 GB image is not part of it: that is `Pending`."""
+HELD_SECONDS = 900
+"""From zero, requests are held for as long as a replica loads: 405B takes minutes."""
 STUCK_END_SECONDS = 600
 """A drain has 300 s, and a pod's end 30 more (lifecycle/revision.py)."""
 
@@ -53,12 +55,12 @@ def serving(pace: Pace) -> list[Alert]:
             name="LlamaNoTokens",
             expr=f"(({recorded.IN_FLIGHT.name} > 0) and on {by()} ({recorded.GENERATION_RATE.name} == 0)"
             f" unless on {by()} ({summed(ended)} > 0))\n"
-            f"or (({recorded.HELD.name} > 0) and on {by()} ({recorded.READY.name} == 0))",
+            f"or ((min_over_time({recorded.HELD.name}[{pace.duration(HELD_SECONDS)}]) > 0) and on {by()} ({recorded.READY.name} == 0))",
             hold=180,
             severity="critical",
             summary=f"{WHERE}: {{{{ $value }}}} requests are open and no token comes out",
-            description="For five minutes no replica has given a token and no request has ended, although clients wait; or requests are "
-            "held and no replica serves.",
+            description="For five minutes no replica has given a token and no request has ended, although clients wait; or requests "
+            "have been held for a quarter of an hour and no replica serves.",
         ),
         Alert(
             name="LlamaEngineStalled",
@@ -152,7 +154,8 @@ def operating(pace: Pace) -> list[Alert]:
         ),
         Alert(
             name="LlamaPlacementBlocked",
-            expr=f"{missing} and on {by()} {_state('progressing', 'WaitingForGpus')}",
+            expr=f"({missing} and on {by()} {_state('progressing', 'WaitingForGpus')})\n"
+            f"or ((ceil({recorded.EXPECTED.name}) - {recorded.READY.name} > 0) and on {by()} {_state('scaling', 'NoRoom')})",
             hold=300,
             severity="warning",
             summary=f"{WHERE}: {{{{ $value }}}} replicas find no node",
