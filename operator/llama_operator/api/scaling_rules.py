@@ -41,7 +41,8 @@ def _min_above_max(look: Look) -> str | None:
 
 def _min_is_max(look: Look) -> str | None:
     least, most = look.number(f"{_AT}.minReplicas", 1), look.number(f"{_AT}.maxReplicas")
-    return f"{least} with maxReplicas {most}" if least is not None and least == most else None
+    windows = look.at(f"{_AT}.schedules")  # which may set them apart
+    return f"{least} with maxReplicas {most}" if least is not None and least == most and not windows else None
 
 
 def _replicas_beside(look: Look) -> str | None:

@@ -77,7 +77,7 @@ def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, q
 
     columns: list[Column] = [
         ("attained", lambda row: _share(row.attainment), True),
-        ("replica-\nhours", lambda row: _hours(row.replica_seconds), True),
+        ("replica-\nhours", lambda row: _hours(row.replica_seconds), wide),
         ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), wide),
         ("unserved", lambda row: f"{row.unserved:,}", wide),
         ("attained,\nchange", lambda row: _points(row, base), base is not None),
@@ -93,18 +93,12 @@ def _points(row: RunDocument, base: RunDocument | None) -> str:
     return f"{(row.attainment - base.attainment) * 100:+.2f} points"
 
 
-SETTINGS = {
-    "min": "minReplicas",
-    "max": "maxReplicas",
-    "target": "inFlightPerReplica",
-    "ttft": "timeToFirstTokenSeconds",
-    "accelerator": "accelerator",
-}
+SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
 
 
 def _setting(change: str) -> str:
     name, _, value = change.partition("=")
-    return f"{SETTINGS[name]}: {value}"
+    return f"on {value}" if name == "accelerator" else f"{SETTINGS[name]}: {value}"
 
 
 def _hours(seconds: float) -> str:

@@ -1,6 +1,6 @@
 """The queries of `kubectl llama top`: each gives one number for each deployment, so that an answer is as long as the list of deployments.
 
-The simulated engine exports no histogram of the time to first token; a deployment of it has none, which is not 0.
+A deployment that had no request within the window has no time to first token, which is not 0.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from llama_operator.telemetry import names as metric
 
 OWNERS = f"{metric.LABEL_NAMESPACE}, {metric.LABEL_DEPLOYMENT}"
-TIME_TO_FIRST_TOKEN = "ray_vllm_time_to_first_token_seconds"  # noqa: S105 - a metric's name
-"""Histogram, seconds: from a request's arrival at the engine to its first token, as vLLM 0.29.0 names it behind Ray's prefix."""
 
 
 def queries(window_seconds: int, namespace: str | None) -> Mapping[str, str]:
@@ -21,7 +19,7 @@ def queries(window_seconds: int, namespace: str | None) -> Mapping[str, str]:
     span = f"[{window_seconds}s]"
 
     def late(share: float) -> str:
-        return f"histogram_quantile({share}, sum by (le, {OWNERS}) (rate({TIME_TO_FIRST_TOKEN}_bucket{{{where}}}{span})))"
+        return f"histogram_quantile({share}, sum by (le, {OWNERS}) (rate({metric.VLLM_TTFT}_bucket{{{where}}}{span})))"
 
     return {
         "inFlight": f"sum by ({OWNERS}) ({metric.REQUESTS_IN_FLIGHT}{{{where}}})",

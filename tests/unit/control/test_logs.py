@@ -20,6 +20,7 @@ from llama_operator.control.reconcile import run_worker
 from llama_operator.control.workqueue import WorkQueue
 from llama_operator.ports import ApiError
 from llama_operator.rendering import names
+from llama_operator.telemetry.operator_metrics import PASSES
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ async def test_every_line_of_a_pass_names_the_deployment_and_the_pass(written: i
     workers = [asyncio.create_task(run_worker(reconciler, queue)) for _ in range(2)]  # type: ignore[arg-type] - as much of one as is needed
     structlog.get_logger("own").info("outside")
     async with asyncio.timeout(20):
-        while not all(reconciler.own.passes.labels(outcome)._value.get() for outcome in ("ok", "error")):
+        while not all(reconciler.own.registry.get_sample_value(PASSES.name, {"outcome": outcome}) for outcome in ("ok", "error")):
             await asyncio.wait(workers, timeout=0.01)
             assert not any(worker.done() for worker in workers), [worker.result() for worker in workers if worker.done()]
     for worker in workers:

@@ -79,6 +79,12 @@ def test_only_a_minimum_of_zero_lets_the_last_one_go(fields: dict[str, Any], idl
     assert policy(scaled({"inFlightPerReplica": 8}, scaling=fields), None).idle_seconds == idle
 
 
+def test_a_window_that_keeps_a_replica_keeps_it_awake() -> None:
+    always = {"name": "day", "start": "0 0 * * *", "duration": "24h", "minReplicas": 1}
+    made = policy(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0, "schedules": [always]}), None)
+    assert (made.min_replicas, made.idle_seconds, made.sleeps) == (1, None, False)
+
+
 def test_a_deployment_that_may_sleep_begins_with_one_replica() -> None:
     made = policy(scaled({"inFlightPerReplica": 8}, scaling={"minReplicas": 0}), None)
     assert first_wanted([], made) == 1

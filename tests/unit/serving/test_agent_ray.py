@@ -88,7 +88,7 @@ def runs(pid: str) -> bool:
 
 def test_a_head_whose_ray_gives_up_is_started_again_with_nothing_left_of_the_last_try(head: Start, tmp_path: Path) -> None:
     process, port = head(2)
-    wait_for("a third start", (tmp_path / "try-3").is_file, seconds=60)
+    wait_for("a third start", (tmp_path / "try-3").is_file, seconds=120)
     assert get(port, "/status")["phase"] == "Starting"
     children = [(tmp_path / f"try-{number}").read_text() for number in (1, 2, 3)]
     assert [runs(pid) for pid in children] == [False, False, True]
@@ -99,7 +99,7 @@ def test_a_head_whose_ray_gives_up_is_started_again_with_nothing_left_of_the_las
 
 def test_a_head_whose_ray_never_starts_says_so_in_the_end(head: Start, tmp_path: Path) -> None:
     _, port = head(99)
-    status = wait_for("the end of the tries", lambda: ((said := get(port, "/status"))["phase"] == "Failed" and said) or None, seconds=60)
+    status = wait_for("the end of the tries", lambda: ((said := get(port, "/status"))["phase"] == "Failed" and said) or None, seconds=120)
     message = "Ray ended with status 1: Exception: The current node timed out during startup."
     assert status["rootCause"] == {"reason": "RayFailed", "message": message, "retryable": True}
     assert len(list(tmp_path.glob("try-*"))) == 5
