@@ -30,7 +30,10 @@ async def http_ok(session: aiohttp.ClientSession, url: str) -> bool:
 async def port_open(host: str, port: int) -> bool:
     """Whether something takes a connection at `host:port` in time."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), LOOK_TIMEOUT_SECONDS)
+        # Not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes in the moment of the answer, and a watcher that was
+        # cancelled would watch for ever, with an agent that waits for its end (https://github.com/python/cpython/issues/86296).
+        async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()
