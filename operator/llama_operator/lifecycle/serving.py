@@ -22,6 +22,9 @@ GAVE_UP = "DEPLOY_FAILED"
 """Serve's application status after it gave up. It is terminal: the same PUT again does nothing."""
 
 LEAVING = "DELETING"
+RUNS = frozenset({"RUNNING", "UNHEALTHY"})
+"""Serve's application statuses once it has taken it: whatever fails from then on, the application itself is not refused any more."""
+
 """Serve's application status after it was taken away, while its replicas stop."""
 
 
@@ -34,6 +37,12 @@ def gave_up(world: World, revision: str) -> str | None:
 
 
 def serve_steps(
+def has_taken(world: World, revision: str) -> bool:
+    """Serve is known to hold the application, and did not refuse it."""
+    serve = world.serve.get(revision)
+    return isinstance(serve, Serve) and serve.deployed and serve.app_status in RUNS
+
+
     world: World, gangs: Sequence[Gang], victims: Sequence[Gang], pinned: Pinned, serving: int, *, may_try: bool
 ) -> list[Action]:
     """Calls to the heads. `serving` is the wanted count of the current revision, those that drain or begin to (`victims`) not included."""
