@@ -74,7 +74,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     actions += steps.actions
     actions += serving.serve_steps(world, gangs, steps.victims, pinned, steps.serving, may_try=may_try)
     actions += serving.traffic_steps(world, gangs, steps.victims, pinned.revision)
-    actions += foundation.clear_old_revisions(world, pinned.revision)
+    actions += foundation.clear_old_revisions(world, pinned.revision, now)
     return Plan(actions=actions, gangs=gangs, failures=failures, exhausted=exhausted, moving=steps.moving)
 
 
