@@ -93,7 +93,12 @@ async def _with_room(spec: LlamaDeploymentSpec, world: World, replicas: Replicas
 
 
 def keep(previous: Mapping[str, Any]) -> ScalingView:
-    """The view while the spec is refused: what was wanted stays wanted, as `ready` says it (1/2: two are), however many are there."""
+    """The view while the spec is refused: what was wanted stays wanted, as `ready` says it (1/2: two are), however many are there.
+
+    What slept for want of requests has one again: without a spec nobody looks for the request that would bring it.
+    """
+    if (previous.get("autoscaling") or {}).get("desiredReplicas") == 0:
+        return ScalingView(enabled=False, desired=1)
     _, _, wanted = str(previous.get("ready") or "").partition("/")
     return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
 

@@ -21,6 +21,10 @@ SERVICE = "Service"
 FAILED_HEAD_SECONDS = 10.0
 """How long a head that failed is left to be looked at. A head costs no GPU, and nothing can load without it: it is tried for ever."""
 
+HANDOVER_SECONDS = 10.0
+"""How long an old head stays after the current one let users in: until every node knows, requests still come to it. An order of magnitude
+above kube-proxy's own pause of 1 s (https://kubernetes.io/docs/reference/networking/virtual-ips/#optimizing-iptables-mode-performance)."""
+
 
 def shared_objects(world: World, desired: Sequence[Mapping[str, Any]]) -> list[Action]:
     """Objects of the LlamaDeployment as a whole: applied when they are absent, or differ in a field that we set."""
@@ -82,13 +86,17 @@ def _why_replaced(world: World, head: Pod, now: float) -> str | None:
     return None
 
 
-def clear_old_revisions(world: World, current: str) -> list[Action]:
-    """Heads of revisions without a gang are deleted; when no pod is left, so is the rest of the revision."""
+def clear_old_revisions(world: World, current: str, now: float) -> list[Action]:
+    """Heads of revisions without a gang are deleted once others let users in; when no pod is left, so is the rest of the revision.
+
+    What such a head still holds no replica can answer any more: who tries again is held by the current head.
+    """
     actions: list[Action] = []
     with_gangs = {pod.revision for pod in world.pods if pod.component == names.REPLICA}
     with_pods = {pod.revision for pod in world.pods}
     for pod in world.pods:
-        if pod.component == names.HEAD and pod.revision != current and pod.revision not in with_gangs and not pod.deleting:
+        old = pod.component == names.HEAD and pod.revision != current and pod.revision not in with_gangs
+        if old and not pod.deleting and not _lets_users_in(world, pod, current, now):
             why = f"no gang of revision {pod.revision} is left"
             actions.append(Delete(why=why, kind="Pod", name=pod.name, uid=pod.uid, grace_seconds=GONE_GRACE_SECONDS))
     for (kind, name), manifest in sorted(world.objects.items()):
@@ -98,3 +106,13 @@ def clear_old_revisions(world: World, current: str) -> list[Action]:
             announce = "RevisionRemoved" if kind == CONTROLLER_REVISION else None
             actions.append(Delete(why=f"revision {revision} is gone", announce=announce, kind=kind, name=name, uid=metadata.get("uid")))
     return actions
+
+
+def _lets_users_in(world: World, old: Pod, current: str, now: float) -> bool:
+    """Users enter at the old head, or did so a moment ago: `serving.traffic_steps` shuts it once a replica or the current head is open."""
+    if not old.ready or old.traffic:
+        return old.ready
+    if any(pod.component == names.REPLICA and pod.ready and pod.traffic and not pod.deleting for pod in world.pods):
+        return False
+    head = world.head(current)
+    return head is not None and head.ready_since is not None and now - head.ready_since < HANDOVER_SECONDS

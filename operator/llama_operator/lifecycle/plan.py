@@ -60,7 +60,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     if wish is None:
         return Plan(actions=[], gangs=gangs, failures=world.failures)
     pinned = wish.pinned
-    failures = _failures(world, gangs, pinned.revision, policy, now)
+    failures = _failures(world, gangs, wish, policy, now)
     exhausted = retry.is_exhausted(failures, policy)
     may_try = retry.may_try(failures, policy, now)
     steps = rollout.plan_gangs(world, gangs, pinned, wish.replicas, may_create=may_try, exhausted=exhausted, now=now)
@@ -74,18 +74,20 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     actions += steps.actions
     actions += serving.serve_steps(world, gangs, steps.victims, pinned, steps.serving, may_try=may_try)
     actions += serving.traffic_steps(world, gangs, steps.victims, pinned.revision)
-    actions += foundation.clear_old_revisions(world, pinned.revision)
+    actions += foundation.clear_old_revisions(world, pinned.revision, now)
     return Plan(actions=actions, gangs=gangs, failures=failures, exhausted=exhausted, moving=steps.moving)
 
 
-def _failures(world: World, gangs: Sequence[Gang], revision: str, policy: RetryPolicy, now: float) -> Failures:
+def _failures(world: World, gangs: Sequence[Gang], wish: Wish, policy: RetryPolicy, now: float) -> Failures:
+    revision = wish.pinned.revision
     mine = [gang for gang in gangs if gang.revision == revision]
     failures = retry.count(world.failures, revision, mine, policy, now, lost_working=_lost_working(world, gangs))
     message = serving.gave_up(world, revision)
     waiting = failures.next_retry is not None and now < failures.next_retry
     if message and not waiting and not retry.is_exhausted(failures, policy):
         return retry.count_refusal(failures, revision, message, policy, now)
-    return failures
+    # An application that Serve refuses, or has yet to take, is sent at zero too: its series goes on.
+    return retry.anew(failures) if wish.replicas == 0 and serving.has_taken(world, revision) else failures
 
 
 def _lost_working(world: World, gangs: Sequence[Gang]) -> bool:

@@ -4,7 +4,7 @@
     1                     10 s   (0 s where a pod of a gang was lost and nothing had failed before)
     2                     20 s
     5                     160 s
-    6 and later           300 s; after `max_attempts` none, until the spec changes or a replica that had served is lost
+    6 and later           300 s; after `max_attempts` none, until the spec changes, a replica that had served is lost, or none is wanted
 
 The memory of it lives in the status, so that a restarted operator neither forgets a pause nor starts counting anew.
 """
@@ -56,9 +56,9 @@ def count(
         failures = Failures(revision=revision)
     every = list(gangs)
     if lost_working and is_exhausted(failures, policy):
-        failures = Failures(revision=revision, counted_until=failures.counted_until)
+        failures = anew(failures)
     if any(gang.state is GangState.READY and gang.created > failures.counted_until for gang in every):
-        failures = Failures(revision=revision, counted_until=failures.counted_until)
+        failures = anew(failures)
     fallen = [gang for gang in every if gang.state in (GangState.FAILED, GangState.BROKEN) and gang.created > failures.counted_until]
     if not fallen:
         return failures
@@ -74,6 +74,11 @@ def count(
         next_retry=None if attempts >= policy.max_attempts else now + pause,
         counted_until=max(gang.created for gang in fallen),
     )
+
+
+def anew(failures: Failures) -> Failures:
+    """The memory at the begin of a new series. At zero replicas one must begin: nothing is left that could become Ready, or be lost."""
+    return Failures(revision=failures.revision, counted_until=failures.counted_until)
 
 
 def count_refusal(failures: Failures, revision: str, message: str, policy: RetryPolicy, now: float) -> Failures:

@@ -4,7 +4,8 @@ Serve's replica count follows the gangs that are of use: a gang that still start
 one that failed to load, or that left, does not. A draining gang counts until Serve itself has let go of its replica; lowering the
 count earlier would leave the choice of the victim to Serve.
 
-Users enter at replica pods. Only while none is ready does the head let them in: its proxy then holds their requests.
+Users enter at replica pods. Only while none is ready does the head let them in: its proxy then holds their requests. An older head that
+let them in goes on with it until the current one does: a Service without an endpoint refuses them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from llama_operator.rendering.serve_app import with_replicas
 GAVE_UP = "DEPLOY_FAILED"
 """Serve's application status after it gave up. It is terminal: the same PUT again does nothing."""
 
+RUNS = frozenset({"RUNNING", "UNHEALTHY"})
+"""Serve's application statuses once it has taken it: whatever fails from then on, the application itself is not refused any more."""
+
 LEAVING = "DELETING"
 """Serve's application status after it was taken away, while its replicas stop."""
 
@@ -31,6 +35,12 @@ def gave_up(world: World, revision: str) -> str | None:
     if not isinstance(serve, Serve) or serve.app_status != GAVE_UP or any(replica.state == "RUNNING" for replica in serve.replicas):
         return None
     return serve.message or "Ray Serve gave up on the application and does not say why"
+
+
+def has_taken(world: World, revision: str) -> bool:
+    """Serve is known to hold the application, and did not refuse it."""
+    serve = world.serve.get(revision)
+    return isinstance(serve, Serve) and serve.deployed and serve.app_status in RUNS
 
 
 def serve_steps(
@@ -82,14 +92,17 @@ def _scale(pinned: Pinned, serve: Serve, ip: str, count: int) -> list[Action]:
 
 
 def traffic_steps(world: World, gangs: Sequence[Gang], victims: Sequence[Gang], current: str) -> list[Action]:
-    """Labels of the heads: the current one lets users in while no replica does, an old one never."""
+    """Labels of the heads: while no replica lets users in the current one does, and until it is ready an old one that did so before."""
     open_replicas = [gang for gang in gangs if gang.state is GangState.READY and gang not in victims]
+    head = world.head(current)
+    taken_over = head is not None and head.ready and head.traffic and not head.deleting
     actions: list[Action] = []
     for pod in world.pods:
         if pod.component != names.HEAD or pod.deleting:
             continue
-        wanted = pod.revision == current and not open_replicas
+        wanted = not open_replicas and (pod.revision == current or (pod.traffic and not taken_over))
         if pod.traffic != wanted:
-            why = "no replica is ready: the head holds requests" if wanted else "replicas take the traffic"
+            closed = "replicas take the traffic" if open_replicas else "the head of the current revision holds requests"
+            why = "no replica is ready: the head holds requests" if wanted else closed
             actions.append(Mark(why=why, pod=pod.name, uid=pod.uid, labels={names.LABEL_TRAFFIC: "true" if wanted else "false"}))
     return actions

@@ -102,7 +102,15 @@ def test_replicas_of_the_old_revision_are_load_too() -> None:
 
 @pytest.mark.parametrize(
     ("previous", "wanted"),
-    [({}, 0), ({"ready": "1/3"}, 3), ({"ready": "0/2", "replicaCount": 1, "autoscaling": {"desiredReplicas": 2}}, 2), ({"ready": "?"}, 0)],
+    [
+        ({}, 0),
+        ({"ready": "1/3"}, 3),
+        ({"ready": "0/2", "replicaCount": 1, "autoscaling": {"desiredReplicas": 2}}, 2),
+        ({"ready": "0/0"}, 0),
+        # Nobody looks for the request that would bring one.
+        ({"ready": "0/0", "autoscaling": {"desiredReplicas": 0}}, 1),
+        ({"ready": "?"}, 0),
+    ],
 )
 def test_while_the_spec_is_refused_what_was_wanted_stays_wanted(previous: dict[str, Any], wanted: int) -> None:
     assert autoscaler.keep(previous) == ScalingView(enabled=False, desired=wanted)

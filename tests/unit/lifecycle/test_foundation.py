@@ -137,10 +137,33 @@ def test_a_head_whose_ray_could_not_start_is_left_to_be_looked_at_and_then_repla
 
 
 def test_the_head_of_an_old_revision_goes_when_its_last_gang_is_gone() -> None:
-    assert clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.TERMINATING, OLD).world(), NEW) == []
-    (delete,) = clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.READY).world(), NEW)
+    assert clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.TERMINATING, OLD).world(), NEW, NOW) == []
+    (delete,) = clear_old_revisions(Scene().head().head(OLD).gang(0, GangState.READY).world(), NEW, NOW)
     assert isinstance(delete, Delete)
     assert (delete.kind, delete.name, delete.uid) == ("Pod", a_head(OLD).name, a_head(OLD).uid)
+
+
+HANDOVERS: dict[str, tuple[Scene, bool]] = {
+    # sentence: scene, whether the old head goes
+    "it lets users in, the new head is not ready yet": (
+        Scene().head(ready=False, ready_since=None, traffic=True).head(OLD, traffic=True),
+        False,
+    ),
+    "there is no new head yet": (Scene().head(OLD, traffic=True), False),
+    "it lets users in and was not shut yet": (Scene().head(traffic=True).head(OLD, traffic=True), False),
+    "the new head lets users in since a moment ago": (Scene().head(traffic=True, ready_since=NOW - 9).head(OLD), False),
+    "the new head lets users in": (Scene().head(traffic=True, ready_since=NOW - 10).head(OLD), True),
+    "a replica lets users in": (Scene().head(ready_since=NOW).head(OLD).gang(0, GangState.READY), True),
+    "a replica that goes lets nobody in": (Scene().head(ready_since=NOW).head(OLD).gang(0, GangState.TERMINATING), False),
+    "it never became ready": (Scene().head(ready=False, ready_since=None).head(OLD, traffic=True, ready=False, ready_since=None), True),
+}
+
+
+@pytest.mark.parametrize("sentence", HANDOVERS)
+def test_an_old_head_without_a_gang_goes_once_others_let_users_in(sentence: str) -> None:
+    scene, goes = HANDOVERS[sentence]
+    deleted = [(action.kind, action.name) for action in clear_old_revisions(scene.world(), NEW, NOW) if isinstance(action, Delete)]
+    assert deleted == ([("Pod", a_head(OLD).name)] if goes else [])
 
 
 def test_what_an_old_revision_left_goes_when_its_last_pod_is_gone() -> None:
@@ -148,8 +171,8 @@ def test_what_an_old_revision_left_goes_when_its_last_pod_is_gone() -> None:
     assert old.head_store is not None
     objects = keyed(record(), record(OLD), old.head_service, old.head_store, *wanted_shared(context()))
     with_pod = Scene().head().head(OLD, deleting=True).world(objects=objects)
-    assert clear_old_revisions(with_pod, NEW) == []
-    gone = clear_old_revisions(Scene().head().world(objects=objects), NEW)
+    assert clear_old_revisions(with_pod, NEW, NOW) == []
+    gone = clear_old_revisions(Scene().head().world(objects=objects), NEW, NOW)
     assert sorted((action.kind, action.name, action.uid) for action in gone if isinstance(action, Delete)) == [
         ("ControllerRevision", f"demo-{OLD}", f"uid-demo-{OLD}"),
         ("PersistentVolumeClaim", f"demo-{OLD}-gcs", f"uid-demo-{OLD}-gcs"),
@@ -161,7 +184,7 @@ def test_what_an_old_revision_left_goes_when_its_last_pod_is_gone() -> None:
 def test_what_is_being_deleted_already_is_not_deleted_again() -> None:
     objects = keyed(record(OLD))
     objects["ControllerRevision", f"demo-{OLD}"]["metadata"]["deletionTimestamp"] = "2026-09-21T14:00:00Z"
-    assert clear_old_revisions(Scene().head().world(objects=objects), NEW) == []
+    assert clear_old_revisions(Scene().head().world(objects=objects), NEW, NOW) == []
 
 
 DIFFERENCES: dict[str, tuple[Any, Any, str | None]] = {

@@ -99,6 +99,25 @@ def test_serves_refusal_is_counted_once_and_the_application_is_sent_anew_after_t
     assert [action for action in decided(taken_away, now=NOW + 10).actions if isinstance(action, PutServe)]
 
 
+@pytest.mark.parametrize(
+    ("scene", "kept"),
+    [
+        (Scene().head().says(0), 0),
+        (Scene().head().says(0, app_status="UNHEALTHY"), 0),
+        (Scene().head().says(0, app_status="DEPLOYING"), 6),
+        (Scene().head().says(0, app_status="DEPLOY_FAILED", message="no module named x"), 6),
+        (Scene().head().says(0, deployed=False), 6),
+        (Scene().head(), 6),
+    ],
+    ids=["Serve has it", "it has it, and is not well", "it takes it", "it refused it", "it lacks it", "it does not answer"],
+)
+def test_at_zero_failed_loads_are_forgotten_and_what_serve_refuses_is_not(scene: Scene, kept: int) -> None:
+    used_up = Failures(revision=NEW, attempts=6, reason="OutOfMemory", message="x", counted_until=NOW - 50)
+    world = replace(settled(scene, 0), failures=used_up)
+    assert decided(world, 0).failures == (used_up if kept else Failures(revision=NEW, counted_until=NOW - 50))
+    assert decided(world, 1).failures == used_up
+
+
 def test_when_no_attempt_is_left_nothing_is_made_and_the_failed_goes() -> None:
     world = settled(Scene().head().gang(0, GangState.FAILED).says(0))
     last = decided(replace(world, failures=Failures(revision=NEW, attempts=5)))

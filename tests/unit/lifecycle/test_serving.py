@@ -149,11 +149,20 @@ TRAFFIC: dict[str, tuple[Scene, tuple[int, ...], dict[str, str]]] = {
     "nothing is written when it is so already": (Scene().head(traffic=True).gang(0, LOADING), (), {}),
     "when the last one is told to drain the head opens in the same pass": (Scene().head().gang(0, READY), (0,), {NEW: "true"}),
     "a replica of the old revision is enough": (Scene().head().head(OLD).gang(0, READY, OLD).gang(0, LOADING), (), {}),
-    "the head of an old revision never lets users in": (
-        Scene().head(OLD, traffic=True).head().gang(0, LOADING),
+    "an old head is shut once the current one lets users in": (
+        Scene().head(OLD, traffic=True).head(traffic=True).gang(0, LOADING),
         (),
-        {NEW: "true", OLD: "false"},
+        {OLD: "false"},
     ),
+    "an old head that lets users in goes on until the current one is open": (Scene().head(OLD, traffic=True).head(), (), {NEW: "true"}),
+    "and until it is ready": (Scene().head(OLD, traffic=True).head(ready=False, traffic=True), (), {}),
+    "and until it is there": (Scene().head(OLD, traffic=True), (), {}),
+    "an old head is shut once a replica lets users in": (
+        Scene().head(OLD, traffic=True).head(ready=False, traffic=True).gang(0, READY),
+        (),
+        {NEW: "false", OLD: "false"},
+    ),
+    "an old head that is shut stays so": (Scene().head(OLD).head(ready=False).gang(0, LOADING), (), {NEW: "true"}),
     "a head that goes is not written to": (Scene().head(deleting=True).gang(0, LOADING), (), {}),
 }
 
