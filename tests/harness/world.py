@@ -30,6 +30,7 @@ from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
+from llama_operator.control.rooms import Rooms
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -99,11 +100,23 @@ class FakeModels:
         return self.answers.get(source) or known_model(source)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Watched(Reconciler):
+    """Keeps the faults that the real one survives."""
+
+    faults: list[Exception]
+
+    async def tell_fault(self, key: names.Key, error: Exception) -> None:
+        """See Reconciler."""
+        self.faults.append(error)
+        await super().tell_fault(key, error)
+
+
 @dataclass
 class Operator:
     """One process of the operator: its memory is its own, and a kill leaves nothing of it."""
 
-    reconciler: Reconciler
+    reconciler: Watched
     store: Store
     queue: WorkQueue[names.Key]
     api: FakeApi
@@ -157,7 +170,9 @@ class Operator:
         self.tasks = []
 
     def check(self) -> None:
-        """Raises what ended a task: only a bug does."""
+        """Raises what ended a task, or a pass: only a bug does."""
+        for fault in self.reconciler.faults:
+            raise fault
         for task in self.tasks:
             if task.done():
                 task.result()
@@ -177,6 +192,7 @@ class Sim:
         )
         self.metrics = FakeMetrics(self.cluster)
         self.models = FakeModels()
+        self.faults: list[Exception] = []
         self.settings = Settings(**SETTINGS)
         self.most_wanted = 0
         self.api.before_write = self.on_write
@@ -186,7 +202,7 @@ class Sim:
     def _operator(self) -> Operator:
         store, queue = Store(), WorkQueue[names.Key](jitter=self.rng.random)
         tokens, cluster = Tokens(b"k" * 32), self.cluster
-        reconciler = Reconciler(
+        reconciler = Watched(
             senses=Senses(reader=self.api, agents=cluster, serve=cluster, tokens=tokens, store=store),
             hands=Hands(writer=self.api, agents=cluster, serve=cluster, tokens=tokens, store=store),
             metrics=self.metrics,
@@ -195,6 +211,8 @@ class Sim:
             clock=self.clock,
             settings=self.settings,
             models=self.models,
+            rooms=Rooms(reader=self.api, clock=self.clock),
+            faults=self.faults,
         )
         return Operator(reconciler=reconciler, store=store, queue=queue, api=self.api, rng=self.rng)
 
@@ -203,10 +221,12 @@ class Sim:
         self._ticker = asyncio.create_task(self._tick())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, *_: object) -> None:
         if self._ticker:
             self._ticker.cancel()
         await self.operator.kill()
+        if kind is None:
+            self.operator.check()
 
     async def _tick(self) -> None:
         while True:

@@ -31,7 +31,7 @@ class RayServe:
             answer.raise_for_status()
             return read_view(answer.json(), deployment)
         except httpx.HTTPStatusError as error:
-            return Unknown(f"the head answers {error.response.status_code}: {error.response.text[:200]}")
+            return Unknown(f"the head answers {error.response.status_code}: {_text(error.response, 200)}")
         except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:
             return Unknown(f"{type(error).__name__}: {error}")
 
@@ -50,11 +50,16 @@ class RayServe:
         except httpx.HTTPError as error:
             raise ServeError(f"{method} {url}: {type(error).__name__}: {error}") from error
         if answer.is_error:
-            raise ServeError(f"{method} {url}: {answer.status_code}: {answer.text[:500]}")
+            raise ServeError(f"{method} {url}: {answer.status_code}: {_text(answer, 500)}")
 
     def _url(self, ip: str, path: str) -> str:
         host = f"[{ip}]" if ":" in ip else ip
         return f"http://{host}:{self._port}{path}"
+
+
+def _text(answer: httpx.Response, most: int) -> str:
+    """As UTF-8, whatever charset the answer names: Python has some that are none, and raise what they like (hex, idna)."""
+    return answer.content[: 4 * most].decode(errors="replace")[:most]
 
 
 def _auth(token: str) -> dict[str, str]:

@@ -21,6 +21,11 @@ AROUND_A_SHIFT = timedelta(hours=3)
 """No zone's clock is moved by more."""
 SOME = 100
 """Moments of an expression that are looked at, to say that something never happens."""
+SOME_SECONDS = 5 * 366 * 24 * 3600.0
+"""No moment is looked for after one that is further than this, which holds a 29 February: to find those of expressions that are due
+once in decades takes longer than a pass may."""
+KEPT = 1024
+"""Answers that are remembered: the same specs are checked in every pass."""
 _ANY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +40,7 @@ def zone(name: str) -> ZoneInfo | None:
         return None
 
 
+@lru_cache(maxsize=KEPT)
 def is_cron(text: str) -> bool:
     """It can be read, and is due at some time within 50 years."""
     if len(text.split()) != FIELDS:
@@ -62,7 +68,13 @@ def last_due(expression: str, place: ZoneInfo, now: float) -> float | None:
     return next((moment for moment in backwards if moment <= now), None)
 
 
+@lru_cache(maxsize=KEPT)
 def ever_apart(first: str, second: str, place: ZoneInfo) -> bool:
-    """There is a moment of `first` at which `second` is not due too, as far as the next SOME of them tell."""
+    """There is a moment of `first` at which `second` is not due too, as far as the next SOME of them, or SOME_SECONDS, tell."""
     begin = _ANY.timestamp()
-    return any(last_due(second, place, moment) != moment for moment in islice(due(first, place, begin), SOME))
+    for moment in islice(due(first, place, begin), SOME):
+        if last_due(second, place, moment) != moment:
+            return True
+        if moment - begin > SOME_SECONDS:
+            break
+    return False

@@ -22,8 +22,11 @@ from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.scaling.votes import Vote
 from llama_operator.telemetry.names import selector
 
-Rooms = Callable[[str], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
-"""Looks up the free GPUs of a resource, and who holds the others."""
+Rooms = Callable[[str, float], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
+"""Looks up the free GPUs of a resource, and who holds the others, as of at most so many seconds ago."""
+KNOWN_SECONDS, FRESH_SECONDS = 20.0, 1.0
+"""How old the free GPUs may be that refuse one more replica, and that allow one. Deployments that lack room ask at every look, and must not
+have all nodes and pods listed each time; one that is to grow asks once."""
 
 
 async def look(
@@ -60,7 +63,10 @@ async def look(
     replicas, memory = replicas_of(world, gangs, wanted, revision_of(spec)), before.get("memory") or {}
     decision = decide(policy, signals, replicas, memory, now)
     if decision.replicas is not None and decision.replicas > wanted and rooms is not None:
-        decision = decide(policy, signals, await _with_room(spec, world, replicas, rooms), memory, now)
+        for most_age in (KNOWN_SECONDS, FRESH_SECONDS):
+            decision = decide(policy, signals, await _with_room(spec, world, replicas, rooms, most_age), memory, now)
+            if decision.replicas is None or decision.replicas <= wanted:
+                break
     desired = min(max(wanted, policy.min_replicas), policy.max_replicas) if decision.replicas is None else decision.replicas
     return ScalingView(
         enabled=True,
@@ -80,12 +86,12 @@ async def look(
     )
 
 
-async def _with_room(spec: LlamaDeploymentSpec, world: World, replicas: Replicas, rooms: Rooms) -> Replicas:
+async def _with_room(spec: LlamaDeploymentSpec, world: World, replicas: Replicas, rooms: Rooms, most_age: float) -> Replicas:
     """What there is, with the place for more where that is known."""
     gang = asks_for_gpus(spec)
     if gang is None:
         return replicas
-    nodes, holders = await rooms(spec.hardware.gpu_resource)
+    nodes, holders = await rooms(spec.hardware.gpu_resource, most_age)
     if isinstance(nodes, Unknown):
         return replicas
     free, why = room(world, gang, nodes, holders)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -20,7 +19,9 @@ from llama_operator.api.validation import validate, warnings
 from llama_operator.control import autoscaler
 from llama_operator.control.admission import admit_spec
 from llama_operator.control.execute import Hands, Outcome, execute
-from llama_operator.control.gather import Senses, gather, pinned_revisions, read_rooms
+from llama_operator.control.gather import Senses, gather, pinned_revisions
+from llama_operator.control.rooms import Rooms
+from llama_operator.control.said import Said
 from llama_operator.control.settings import Settings
 from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
@@ -31,7 +32,7 @@ from llama_operator.lifecycle.revision import keep_running, make_wish, render_co
 from llama_operator.lifecycle.scaling_view import ScalingView, newest_change, says_something_new
 from llama_operator.lifecycle.status import build_status
 from llama_operator.planning.admission import Admission, refuse
-from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models
+from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models, NotLeader
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -42,6 +43,8 @@ BAD_NEWS = frozenset({"GangIncomplete", "HeadLost", "DrainDeadline"})
 WARNED = (ConditionType.ACCEPTED, ConditionType.METRICS_AVAILABLE, ConditionType.DEGRADED, ConditionType.SCALING_CONTESTED)
 """Conditions whose bad turn is a warning."""
 DEFAULT_GPU_RESOURCE = "nvidia.com/gpu"
+FAULT_LIMIT = 200
+"""Characters of an unforeseen exception that an Event shows."""
 READ_AGAIN_SECONDS = 15.0
 """Between two looks at a spec whose model could not be read yet; the hub itself is asked less often (`adapters.models`)."""
 
@@ -62,14 +65,19 @@ class Reconciler:
     clock: Clock
     settings: Settings
     models: Models
+    rooms: Rooms
+    said: Said = field(default_factory=Said)
+    faulty: set[names.Key] = field(default_factory=set)
+    """Whose fault was told, and no pass has gone well since."""
 
     async def reconcile(self, key: names.Key) -> float | None:
         """One pass. Returns seconds until the next look, None when the LlamaDeployment is gone. Raises ApiError, NotLeader, StepsFailed."""
         raw = self.senses.store.deployment(key)
         if raw is None:
             self.own.forget(key)
+            self.said.forget(key)
             return None
-        previous = raw.get("status") or {}
+        previous = self.said.last(key, raw.get("status") or {})
         spec, admission = await self._admit(raw, previous)
         gathered = await gather(self.senses, raw, spec.hardware.gpu_resource if spec else DEFAULT_GPU_RESOURCE)
         now = self.clock.now()
@@ -80,7 +88,7 @@ class Reconciler:
         decided = plan(world, wish, self.settings.retry_policy(), now)
         running = wish.pinned.revision if wish else None
         status = build_status(world, decided, scaling, admission, previous, running, now)
-        owner = await self._write_status(raw, previous, status)
+        owner = await self._write_status(key, raw, previous, status)
         if owner is None:
             return None
         outcome = await execute(self.hands, world, owner, context, decided.actions)
@@ -113,8 +121,8 @@ class Reconciler:
     ) -> ScalingView:
         if spec is None or world.deleting:
             return autoscaler.keep(previous)
-        rooms, stale = partial(read_rooms, self.senses.reader), self.settings.metrics_stale_seconds
-        view = await autoscaler.look(self.metrics, spec, world, previous, stale, now, plan=admission.plan, rooms=rooms)
+        stale = self.settings.metrics_stale_seconds
+        view = await autoscaler.look(self.metrics, spec, world, previous, stale, now, plan=admission.plan, rooms=self.rooms.read)
         if not view.enabled:
             return view
         self.own.decisions.labels(view.reason).inc()
@@ -143,7 +151,26 @@ class Reconciler:
         running = str(previous.get("revision") or "")
         return keep_running(world, running, scaling.desired) if running else None
 
-    async def _write_status(self, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any] | None:
+    async def tell_fault(self, key: names.Key, error: Exception) -> None:
+        """A pass ended by a mistake in the operator: an Event where the user looks, once until a pass goes well. Raises NotLeader."""
+        raw = self.senses.store.deployment(key)
+        if raw is None or key in self.faulty:
+            return
+        self.faulty.add(key)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:FAULT_LIMIT]
+        message = (
+            f"a mistake in the operator ended the pass, and what runs stays as it is: {reason}; it is tried again, and its log says more"
+        )
+        try:
+            await self.events.emit(raw, "PassFailed", message, self.clock.now(), warning=True)
+        except NotLeader:
+            raise
+        except Exception:  # the object that ended the pass may end this too
+            log.exception("the fault could not be told")
+
+    async def _write_status(
+        self, key: names.Key, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]
+    ) -> dict[str, Any] | None:
         """The LlamaDeployment as it is now; None when it is gone, or another bears its name."""
         if not says_something_new(previous, status):
             return raw
@@ -166,6 +193,7 @@ class Reconciler:
             self.hands.store.drop(names.KIND, metadata["namespace"], metadata["name"], metadata["uid"])
             return None
         self.hands.store.put(written)
+        self.said.note(key, status, written.get("status") or {})
         return written
 
     async def _tell(
@@ -217,7 +245,7 @@ def _turned(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, An
 
 
 async def run_worker(reconciler: Reconciler, queue: Any) -> None:
-    """Take keys from the work queue for ever. Only NotLeader and bugs end it, and with it the process."""
+    """Take keys from the work queue for ever. Only NotLeader ends it, and with it the process."""
     while True:
         key = await queue.get()
         # In every line of the pass, also those of libraries: whose it is, and which pass.
@@ -233,8 +261,17 @@ async def _one_pass(reconciler: Reconciler, queue: Any, key: names.Key) -> None:
         outcome = "error"
         wait = queue.retry(key)
         log.warning("pass failed", error=str(error), again_in=round(wait, 1))
+    except NotLeader:
+        outcome = "error"
+        raise
+    except Exception as error:  # one tenant's object that we trip over must not end the passes of all the others, after each restart anew
+        outcome = "fault"
+        wait = queue.retry(key, fault=True)
+        log.exception("pass failed by a mistake in the operator", again_in=round(wait, 1))
+        await reconciler.tell_fault(key, error)
     else:
         queue.forget(key)
+        reconciler.faulty.discard(key)
         if pause is not None:
             queue.add_after(key, pause)
     finally:

@@ -26,7 +26,7 @@ async def resync(reader: Reader, store: Store, queue: WorkQueue[names.Key], name
             items += await reader.list(kind, namespace, labels)
         store.replace_kind(kind, items, namespaces, mark)
     for key in known | set(store.deployments()):
-        queue.add(key)
+        queue.remind(key)
 
 
 async def resync_forever(reader: Reader, store: Store, queue: WorkQueue[names.Key], settings: Settings) -> None:

@@ -3,7 +3,7 @@
     standby   health port, then wait for the Lease
     leader    key for Ray's tokens -> first resync -> Kopf, workers, resync, Lease renewal
 
-Whatever ends, ends the process: a pod that lost the Lease, or whose watch died, must not look alive.
+Whatever ends, ends the process: a pod that lost the Lease, or whose watch died, must not look alive. A pass that fails is no such end.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from llama_operator.control.handlers import observe, watch
 from llama_operator.control.parts import run_until_one_ends
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
+from llama_operator.control.rooms import Rooms
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -102,15 +103,16 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
         tokens = await load_tokens(unguarded, settings.namespace)
-        agents, serve = HttpAgents(agent_client), RayServe(serve_client)
+        agents, serve, clock = HttpAgents(agent_client), RayServe(serve_client), SystemClock()
         reconciler = Reconciler(
             senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store),
             hands=Hands(writer=kube, agents=agents, serve=serve, tokens=tokens, store=store),
             metrics=Prometheus(prometheus_client, settings.prometheus_url),
             events=Events(kube, "llama-operator", settings.pod_name),
             own=own,
-            clock=SystemClock(),
+            clock=clock,
             settings=settings,
+            rooms=Rooms(reader=kube, clock=clock),
             models=KnownModels(
                 HubReader(hub_client, settings.hub_endpoint) if settings.hub_endpoint else None,
                 Hub(hub_client, settings.hub_endpoint, monotonic=time.monotonic),

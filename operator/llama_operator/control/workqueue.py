@@ -2,7 +2,8 @@
 was added.
 
 The same contract as client-go's: `add` coalesces, `add_after` delays (the earliest time wins), `retry` backs off exponentially with
-jitter until `forget`. Times are the event loop's.
+jitter until `forget`. `remind` is an `add` for those that nothing happened to: it leaves a pause after a fault be. Times are the event
+loop's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ K = TypeVar("K")
 
 BASE_SECONDS = 0.5
 MAX_SECONDS = 60.0
+FAULT_SECONDS = 300.0
+"""The longest pause after a fault of our own: the world need not change for it to go on, and only a change, or a new version, mends it."""
 
 
 class WorkQueue(Generic[K]):
@@ -30,6 +33,7 @@ class WorkQueue(Generic[K]):
         self._working: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
+        self._faulty: set[K] = set()
         self._since: dict[K, float] = {}
         self._wake = asyncio.Event()
 
@@ -69,17 +73,25 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_at(due, self.add, key)
 
-    def retry(self, key: K) -> float:
+    def remind(self, key: K) -> None:
+        """Have the key worked on soon, though nothing is known to have happened to it; one that waits after a fault waits on."""
+        if key not in self._faulty or key not in self._timers:
+            self.add(key)
+
+    def retry(self, key: K, *, fault: bool = False) -> float:
         """Have the key worked on after a pause that grows with each failure; the pause in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
-        pause = min(MAX_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 20)) * (0.5 + self._jitter() / 2)
+        (self._faulty.add if fault else self._faulty.discard)(key)
+        longest = FAULT_SECONDS if fault else MAX_SECONDS
+        pause = min(longest, BASE_SECONDS * 2.0 ** min(failures, 20)) * (0.5 + self._jitter() / 2)
         self.add_after(key, pause)
         return pause
 
     def forget(self, key: K) -> None:
         """The key's last work went well."""
         self._failures.pop(key, None)
+        self._faulty.discard(key)
 
     async def get(self) -> K:
         """The next key; `done` must follow."""

@@ -32,7 +32,13 @@ def _owned(name: str, kind: Kind, unit: str, meaning: str, *labels: str, optiona
 
 
 RECONCILE_DURATION = _metric("llama_operator_reconcile_duration_seconds", "histogram", "seconds", "time of a pass, by outcome", "outcome")
-PASSES = _metric("llama_operator_reconcile_passes_total", "counter", "passes", "passes over a LlamaDeployment: ok or error", "outcome")
+PASSES = _metric(
+    "llama_operator_reconcile_passes_total",
+    "counter",
+    "passes",
+    "passes over a LlamaDeployment: ok, error (the API server or a step failed), or fault (a mistake in the operator)",
+    "outcome",
+)
 QUEUE_DEPTH = _metric("llama_operator_queue_depth", "gauge", "deployments", "LlamaDeployments that wait for a pass")
 QUEUE_OLDEST = _metric(
     "llama_operator_queue_oldest_seconds", "gauge", "seconds", "how long the oldest of them has waited; 0 where none does"
@@ -135,7 +141,7 @@ CANARY_TTFT = _owned(
     "gauge",
     "seconds",
     "time to first token of the last canary request that was answered, through the Service, from the operator's pod",
-    optional="only with canary.intervalSeconds",
+    optional="only with canary.intervalSeconds, and where minReplicas is not 0",
 )
 CANARY_REQUESTS = _owned(
     "llama_operator_canary_requests_total",
@@ -143,7 +149,7 @@ CANARY_REQUESTS = _owned(
     "requests",
     "canary requests: answered, refused (an HTTP status that is not 200) or silent (no answer in time)",
     "outcome",
-    optional="only with canary.intervalSeconds",
+    optional="only with canary.intervalSeconds, and where minReplicas is not 0",
 )
 REPLICA_PHASE = _owned(
     "llama_operator_replica_phase_start_timestamp_seconds",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -43,6 +44,37 @@ async def hangs(_: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
+async def names_an_odd_charset(request: web.Request) -> web.StreamResponse:
+    answer = await stream(request, "text/event-stream; charset=hex")
+    await answer.write(b'data: {"choices": [{"text": "\xff"}]}\n\n')
+    return answer
+
+
+async def only_ever_comments(request: web.Request) -> web.StreamResponse:
+    answer = await stream(request, "text/event-stream")
+    while True:
+        await answer.write(b": still there\n")
+        await asyncio.sleep(0.05)
+
+
+async def never_ends_its_line(request: web.Request) -> web.StreamResponse:
+    answer = await stream(request, "text/event-stream")
+    while True:
+        await answer.write(b"x" * 16384)
+
+
+async def packs_it(request: web.Request) -> web.StreamResponse:
+    answer = await stream(request, "text/event-stream", **{"Content-Encoding": "gzip"})
+    await answer.write(gzip.compress(b'data: {"choices": []}\n' * 10000))
+    return answer
+
+
+async def stream(request: web.Request, kind: str, **headers: str) -> web.StreamResponse:
+    answer = web.StreamResponse(headers={"Content-Type": kind, **headers})
+    await answer.prepare(request)
+    return answer
+
+
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
     runners: list[web.AppRunner] = []
@@ -66,7 +98,7 @@ async def serve() -> AsyncIterator[Callable[[Handler], Awaitable[str]]]:
 async def canary() -> AsyncIterator[HttpCanary]:
     ticks = iter(range(100))
     async with httpx.AsyncClient(timeout=0.5, trust_env=False) as client:
-        yield HttpCanary(client, clock=lambda: float(next(ticks)))
+        yield HttpCanary(client, clock=lambda: float(next(ticks)), seconds=1.0)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +109,12 @@ async def canary() -> AsyncIterator[HttpCanary]:
         (says_nothing, Answer(outcome="refused")),
         (fails_late, Answer(outcome="refused")),
         (hangs, Answer(outcome="silent")),
+        (names_an_odd_charset, Answer(outcome="answered", seconds=1.0)),
+        (only_ever_comments, Answer(outcome="silent")),
+        (never_ends_its_line, Answer(outcome="refused")),
+        (packs_it, Answer(outcome="refused")),
     ],
-    ids=["answers", "refuses", "says nothing", "fails late", "hangs"],
+    ids=lambda value: getattr(value, "__name__", None),
 )
 async def test_what_an_endpoint_does_is_told_apart(serve: Any, canary: HttpCanary, handler: Handler, expected: Answer) -> None:
     assert await canary.ask(await serve(handler), "served") == expected
@@ -91,18 +127,27 @@ async def test_an_endpoint_that_is_not_there_is_silent(canary: HttpCanary, endpo
 
 async def test_only_what_serves_is_asked_and_what_came_of_it_is_exported(serve: Any, canary: HttpCanary) -> None:
     endpoint, store, own = await serve(answers), Store(), OwnMetrics()
-    for name, ready in (("up", 1), ("down", 0)):
+    windows = {"minReplicas": 1, "schedules": [{"name": "night", "minReplicas": 0}]}
+    kinds: list[tuple[str, int, dict[str, Any]]] = [
+        ("up", 1, {"autoscaling": {"minReplicas": 1, "schedules": None}}),
+        ("down", 0, {}),
+        ("sleeps", 1, {"autoscaling": {"minReplicas": 0}}),
+        ("sleeps-at-night", 1, {"autoscaling": windows}),
+        ("odd", 1, {"model": 7}),
+        ("odder", 1, {"autoscaling": {"schedules": [3]}}),
+    ]
+    for name, ready, spec in kinds:
         store.put(
             {
                 "kind": "LlamaDeployment",
                 "metadata": {"name": name, "namespace": "llm", "uid": name, "resourceVersion": "1"},
-                "spec": {"model": {"servedName": "served"}},
+                "spec": {"model": {"servedName": "served"}, **spec},
                 "status": {"readyReplicas": ready, "endpoint": endpoint},
             }
         )
         own.happened(Key("llm", name), Happened())
     await look_around(canary, store, own)
-    for name in ("up", "down"):
+    for name, _, _ in kinds:
         own.show(Key("llm", name), [])
     said = [line for line in own.exposition().decode().splitlines() if line.startswith("llama_operator_canary")]
     assert len(said) == 2

@@ -176,3 +176,15 @@ def test_the_calls_are_those_of_the_rest_api_with_the_token() -> None:
 def test_a_refusal_is_raised_with_serves_words(status: int, text: str) -> None:
     with pytest.raises(ServeError, match=f"{status}: {text}"):
         with_api(lambda _: httpx.Response(status, text=text), lambda api: api.scale("10.0.0.1", "t", DEPLOYMENT, 1))
+
+
+@pytest.mark.parametrize("charset", ["hex", "idna", "undefined", "no-such"])
+def test_an_error_is_read_whatever_charset_it_names(charset: str) -> None:
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, content=b"it \xff broke" + b"." * 999, headers={"Content-Type": f"text/plain; charset={charset}"})
+
+    said = with_api(handler, lambda api: api.view("10.0.0.1", "t0k", DEPLOYMENT))
+    assert isinstance(said, Unknown)
+    assert said.reason.startswith("the head answers 500: it \ufffd broke..")
+    with pytest.raises(ServeError, match="500: it \ufffd broke"):
+        with_api(handler, lambda api: api.put("10.0.0.1", "t0k", {}))

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.harness.builders import raw_deployment, raw_spec
@@ -134,3 +135,29 @@ def test_nothing_was_due_between_the_last_time_and_now(expression: str, place: s
     assert last <= moment
     following = next(cron.due(expression, zone, last + timedelta(seconds=1).total_seconds()))
     assert following > moment or following == last  # the first of a doubled hour is told again by the second
+
+
+RARE = DAY | {"start": "0 0 * 2 1#5", "end": "0 0 * 2 1#5"}
+"""A fifth Monday in February: the next ones are in 2044 and 2072."""
+
+
+def test_a_spec_that_was_checked_is_not_thought_over_in_the_next_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def counted(expression: str, *args: Any, **named: Any) -> Any:
+        begun.append(expression)
+        return CronSim(expression, *args, **named)
+
+    monkeypatch.setattr(cron, "CronSim", counted)
+    cron.is_cron.cache_clear()
+    cron.ever_apart.cache_clear()
+    first = problems(RARE)
+    # The two expressions are one; and of the moments at which both are due only the first is looked at, as the next is decades away.
+    assert begun == [RARE["start"]] * 3
+    assert problems(*({**RARE, "name": f"rare-{index}"} for index in range(8)))[0].allowed == first[0].allowed
+    assert len(begun) == 3
+
+
+@pytest.mark.parametrize(("start", "end"), [("0 0 * 2 1#5", "0 0 1 3 *"), ("* * * * *", "* 0 * * *"), ("0 0 29 2 *", "0 0 * 2 1#5")])
+def test_a_window_that_opens_late_or_seldom_is_a_window(start: str, end: str) -> None:
+    assert cron.ever_apart(start, end, ZoneInfo("Europe/Berlin"))

@@ -123,8 +123,8 @@ def looked_for_rooms(free: Sequence[int] | None, requests: float, **over: Any) -
     """The view of a deployment with one ready replica of two wanted GPUs' worth, and what was looked up."""
     asked: list[str] = []
 
-    async def rooms(resource: str) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
-        asked.append(resource)
+    async def rooms(resource: str, most_age: float) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
+        asked.append(f"{resource} {most_age:.0f}")
         if free is None:
             return Unknown("forbidden"), ()
         return [NodeGpus(node=f"n{index}", total=8, free=count) for index, count in enumerate(free)], ()
@@ -137,18 +137,18 @@ def looked_for_rooms(free: Sequence[int] | None, requests: float, **over: Any) -
 @pytest.mark.parametrize(
     ("free", "requests", "want", "reason", "asked"),
     [
-        ([8, 8, 8], 20, 3, "ScaledUp", True),
-        ([8, 4], 20, 2, "ScaledUp", True),
-        ([4, 4], 20, 1, "NoRoom", True),
-        (None, 20, 3, "ScaledUp", True),
-        ([8], 4, 1, "Steady", False),
+        ([8, 8, 8], 20, 3, "ScaledUp", (20, 1)),
+        ([8, 4], 20, 2, "ScaledUp", (20, 1)),
+        ([4, 4], 20, 1, "NoRoom", (20,)),
+        (None, 20, 3, "ScaledUp", (20, 1)),
+        ([8], 4, 1, "Steady", ()),
     ],
 )
 def test_a_gang_that_has_no_place_is_not_asked_for_and_free_gpus_are_looked_up_only_before_a_scale_up(
-    free: Sequence[int] | None, requests: float, want: int, reason: str, asked: bool
+    free: Sequence[int] | None, requests: float, want: int, reason: str, asked: Sequence[int]
 ) -> None:
     view, looked = looked_for_rooms(free, requests)
-    assert (view.desired, view.reason, looked) == (want, reason, ["nvidia.com/gpu"] if asked else [])
+    assert (view.desired, view.reason, looked) == (want, reason, [f"nvidia.com/gpu {age}" for age in asked])
     if reason == "NoRoom":
         assert "8 GPUs are free, on 2 nodes (n0: 4, n1: 4); a gang needs 8 on one node" in view.message
 

@@ -43,6 +43,7 @@ class Talkative:
 
     own: OwnMetrics = field(default_factory=OwnMetrics)
     failed: bool = False
+    faulty: set[names.Key] = field(default_factory=set)
 
     async def reconcile(self, key: names.Key) -> float | None:
         structlog.get_logger("own").info("own", of=str(key))

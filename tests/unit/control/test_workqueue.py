@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.harness.virtual_time import NothingLeft, run_virtually
 
-from llama_operator.control.workqueue import BASE_SECONDS, MAX_SECONDS, WorkQueue
+from llama_operator.control.workqueue import BASE_SECONDS, FAULT_SECONDS, MAX_SECONDS, WorkQueue
 
 
 def now() -> float:
@@ -156,3 +156,22 @@ def test_jitter_at_most_halves_a_pause() -> None:
         return WorkQueue[str](jitter=lambda: jitter).retry("a")
 
     assert [run_virtually(pause(jitter)) for jitter in (0.0, 0.5)] == [BASE_SECONDS / 2, BASE_SECONDS * 0.75]
+
+
+def test_after_a_fault_pauses_grow_to_minutes_and_only_news_cuts_them_short() -> None:
+    async def scenario(queue: WorkQueue[str]) -> Any:
+        pauses = []
+        for _ in range(12):
+            pauses.append(queue.retry("a", fault=True))
+            await take(queue, 1)
+        queue.retry("a", fault=True)
+        queue.remind("a")
+        reminded = len(queue)
+        queue.add("a")
+        told = len(queue)
+        await take(queue, 1)
+        queue.retry("a")
+        queue.remind("a")
+        return pauses[-1], reminded, told, len(queue)
+
+    assert in_time(scenario) == (FAULT_SECONDS, 0, 1, 1)

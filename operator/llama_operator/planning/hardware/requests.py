@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 ENDED = frozenset({"Succeeded", "Failed"})
 """Phases of pods that hold nothing any more."""
+_QUANTITY = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))?(?:([numkMGTPE]|[KMGTPE]i)|[eE]([+-]?\d{1,2}))?")
+_POWERS = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY = "KMGTPE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +29,9 @@ def gpu_holders(pods: Iterable[Mapping[str, Any]], resource: str) -> list[Holder
     found = []
     for pod in pods:
         node = (pod.get("spec") or {}).get("nodeName")
-        gpus = requested(pod, resource)
-        if node and gpus and (pod.get("status") or {}).get("phase") not in ENDED:
+        if not node or (pod.get("status") or {}).get("phase") in ENDED:
+            continue
+        if gpus := requested(pod, resource):
             metadata = pod.get("metadata") or {}
             found.append(Holder(pod=f"{metadata.get('namespace', 'default')}/{metadata.get('name')}", node=node, gpus=gpus))
     return found
@@ -43,5 +48,17 @@ def requested(pod: Mapping[str, Any], resource: str) -> int:
 
 
 def amount(amounts: Mapping[str, Any], resource: str) -> int:
-    """One extended resource of a list of amounts; 0 where it is not in it."""
-    return int(amounts.get(resource) or 0)
+    """One extended resource of a list of amounts; 0 where it is not in it, or is no whole quantity, which the API server takes of none.
+
+    The API server writes 1000 as 1k (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/).
+    """
+    match = _QUANTITY.fullmatch(str(amounts.get(resource) or 0))
+    if match is None:
+        return 0
+    whole, part, suffix, exponent = match.groups()
+    digits, power = int(whole + (part or "")), int(exponent or 0) - len(part or "")
+    if suffix and suffix.endswith("i"):
+        digits *= 1024 ** (_BINARY.index(suffix[0]) + 1)
+    elif suffix:
+        power += _POWERS[suffix]
+    return int(digits * 10**power if power >= 0 else digits // 10**-power)

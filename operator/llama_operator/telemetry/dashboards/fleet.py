@@ -186,7 +186,7 @@ OPERATOR = Row(
             width=6,
             thresholds=((None, "green"), (0.01, "orange"), (0.1, "red")),
             queries=(
-                query(f'sum(rate({own.PASSES.name}{{outcome="error"}}[{RATE}]))', "passes"),
+                query(f'sum by (outcome) (rate({own.PASSES.name}{{outcome!="ok"}}[{RATE}]))', "passes: {{outcome}}"),
                 query(f"sum by (code) (rate({own.API_ERRORS.name}[{RATE}]))", "API server {{code}}"),
             ),
             empty="a counter of errors appears with the first of them",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llama_operator.planning.hardware.accelerators import CATALOGUE, GIB, Accelerator
 from llama_operator.planning.hardware.nodes import accelerator_of, group_nodes, read_node
-from llama_operator.planning.hardware.requests import Holder, gpu_holders, requested
+from llama_operator.planning.hardware.requests import Holder, amount, gpu_holders, requested
 
 NVIDIA, AMD = "nvidia.com/gpu", "amd.com/gpu"
 
@@ -130,3 +132,21 @@ def test_pods_that_run_hold_what_they_asked_for() -> None:
     bare = {"spec": {"nodeName": "a", "containers": [{"resources": {"requests": {NVIDIA: "1"}}}]}}
     assert gpu_holders([bare], NVIDIA) == [Holder(pod="default/None", node="a", gpus=1)]
     assert requested({}, NVIDIA) == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [("1k", 1000), ("1500", 1500), ("1.5k", 1500), ("2Ki", 2048), ("1e3", 1000), ("1M", 10**6), ("2000m", 2), (3, 3), (None, 0), ("", 0)],
+)
+def test_an_amount_is_read_as_the_api_server_writes_it(written: Any, count: int) -> None:
+    assert amount({NVIDIA: written}, NVIDIA) == count
+
+
+@given(
+    st.one_of(
+        st.text(max_size=12), st.integers(), st.floats(), st.lists(st.integers()), st.from_regex(r"[0-9.eEkKi+m-]{1,9}", fullmatch=True)
+    )
+)
+def test_what_is_no_quantity_is_no_gpu_and_never_an_error(junk: Any) -> None:
+    assert amount({NVIDIA: junk}, NVIDIA) >= 0
+    assert gpu_holders([pod("done", junk, phase="Succeeded"), pod("waits", junk, node_name=None)], NVIDIA) == []
