@@ -77,7 +77,7 @@ SERVER = (
         kind="gauge",
         unit="seconds",
         labels=("application", "deployment", "replica"),
-        meaning="when a request last came to a replica or left it, in seconds since 1970; the start of the engine's server before the first",
+        meaning="when a request last came to a replica or left it, in seconds since 1970; before the first the start of its server",
         source="server",
         seen=OWN,
     ),

@@ -208,7 +208,8 @@ def operating(pace: Pace) -> list[Alert]:
             expr=f"absent({leads})\nor (({led} unless on ({names.LABEL_NAMESPACE}) {leading}) and on () ({leads}))",
             hold=120,
             severity="critical",
-            summary="no llama-operator{{ with $labels.namespace }} of namespace {{ . }}{{ end }} holds the Lease, or Prometheus does not see one",
+            summary="no llama-operator{{ with $labels.namespace }} of namespace {{ . }}{{ end }} holds the Lease, or Prometheus does not "
+            "see one",
             description="Models go on serving. Nothing is scaled, repaired or rolled out, and no alert on the operator's view can fire.",
         ),
     ]

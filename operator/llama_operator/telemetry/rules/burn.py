@@ -27,8 +27,8 @@ from llama_operator.telemetry.rules.rule import Alert, Pace, Severity, seconds_o
 LEAST_EVENTS = 20
 """Requests, or tokens. With 20, a single miss is 5 %."""
 HIGHEST_SHARE = 0.9
-"""Of misses. A burn rate of 14.4 asks for more than all below an objective of 93.1 %, and of 6 below 83.4 %: where nine of ten miss it, that is
-told too. The least objective is 50 % (`api.v1alpha1.Objectives`), so that this is above every budget."""
+"""Of misses. A burn rate of 14.4 asks for more than all there is below an objective of 93.1 %, and one of 6 below 83.4 %: where nine of ten
+miss it, that is told too. The least objective is 50 % (`api.v1alpha1.Objectives`), so that this is above every budget."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,6 @@ from llama_operator.telemetry.metric import Metric
 from llama_operator.telemetry.operator_metrics import LABEL_NAMESPACE
 from llama_operator.telemetry.recorded import GROUPED
 
-
 ANY = f'{names.LABEL_DEPLOYMENT}!=""'
 SERVERS = f'deployment=~"{names.SERVER_DEPLOYMENTS}"'
 """Serve's series of the deployments that hold engines."""
