@@ -48,15 +48,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) }}true{{ end }}
 {{- end }}
 
-{{/* "true" where a PrometheusRule is rendered, else empty. */}}
+{{/* "true" where a PrometheusRule is rendered, else empty. Values kept from an earlier chart may lack what is newer: it is left out. */}}
 {{- define "llama-operator.rules" -}}
-{{- $enabled := .Values.monitoring.rules.enabled | toString }}
+{{- $enabled := (.Values.monitoring.rules).enabled | toString }}
 {{- if or (eq $enabled "true") (and (eq $enabled "auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) }}true{{ end }}
 {{- end }}
 
 {{/* "true" where GrafanaDashboards are rendered, else empty. */}}
 {{- define "llama-operator.grafanaDashboards" -}}
-{{- $wanted := and .Values.monitoring.dashboards.enabled .Values.monitoring.dashboards.grafanaOperator.enabled }}
+{{- $wanted := and (.Values.monitoring.dashboards).enabled ((.Values.monitoring.dashboards).grafanaOperator).enabled }}
 {{- if and $wanted (.Capabilities.APIVersions.Has "grafana.integreatly.org/v1beta1/GrafanaDashboard") }}true{{ end }}
 {{- end }}
 

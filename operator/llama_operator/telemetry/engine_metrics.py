@@ -72,6 +72,15 @@ SERVER = (
         source="server",
         seen=OWN,
     ),
+    Metric(
+        name=names.LAST_REQUEST,
+        kind="gauge",
+        unit="seconds",
+        labels=("application", "deployment", "replica"),
+        meaning="when a request last came to a replica or left it, in seconds since 1970; before the first the start of its server",
+        source="server",
+        seen=OWN,
+    ),
 )
 
 SERVE = (

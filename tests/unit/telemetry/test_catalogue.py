@@ -15,7 +15,7 @@ EVERY = list(CATALOGUE.values())
 
 
 def test_what_the_autoscaler_reads_is_in_the_table() -> None:
-    assert set(names.AUTOSCALING_FAMILIES) <= set(CATALOGUE)
+    assert {*names.AUTOSCALING_FAMILIES, *names.MEANINGS} <= set(CATALOGUE)
 
 
 @pytest.mark.parametrize("metric", OPERATOR, ids=lambda metric: metric.name)

@@ -87,3 +87,24 @@ def test_two_of_one_name_are_billed_apart_and_what_is_not_known_is_not_free(tmp_
         }
     ]
     assert promtool.failures(tmp_path, RULES, tests, every="30s") == ""
+
+
+def test_the_same_series_recorded_by_two_releases_is_paid_once(tmp_path: Path) -> None:
+    """Their evaluations lie between each other, so that the cost has twice as many samples: one each 15 s."""
+    prices = {cost.cost.PREFILL_SHARE.name, cost.cost.PER_PROMPT_MILLION.name}
+    rules = [rule for rule in RULES["groups"][0]["rules"] if rule["record"] in prices]
+    labels = 'namespace="a",llama_operator_dev_deployment="chat"'
+    series = [
+        {"series": f"llama:cost_per_hour_dollars{{{labels}}}", "values": "40x480"},
+        {"series": engine("ray_vllm_prompt_tokens_total", "a"), "values": "0+50x480"},
+        {"series": engine("ray_vllm_request_prefill_time_seconds_sum", "a"), "values": "0+1x480"},
+        {"series": engine("ray_vllm_request_decode_time_seconds_sum", "a"), "values": "0+3x480"},
+    ]
+    paid = 40.0 * 0.25 / (12_000 / 1e6)
+    asked = {
+        "expr": f"round(llama:prompt_million_tokens_cost_dollars:1h / {paid}, 0.05)",
+        "eval_time": "2h",
+        "exp_samples": [{"labels": f"{{{labels}}}", "value": 1}],
+    }
+    tests = [{"interval": "15s", "input_series": series, "promql_expr_test": [asked]}]
+    assert promtool.failures(tmp_path, {"groups": [{"name": "cost", "rules": rules}]}, tests, every="30s") == ""

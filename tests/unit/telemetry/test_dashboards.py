@@ -23,6 +23,7 @@ PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 QUERIES = [(board, panel, query) for board, panel in PANELS for query in panel.queries]
 CHOICE = Choice(namespace="llm", deployment="demo", start=1_790_000_000.0, end=1_790_000_900.0)
 SERIES = re.compile(r"((?:ray_(?:serve|vllm|llama)_|llama_operator_(?!dev_)|llama:|ALERTS)[\w:]*)(\{[^}]*\})?")
+OPERATOR_DOWN = '{alertname="LlamaOperatorDown"}'
 UNITS = {"short", "s", "percentunit", "reqps", "currencyUSD"}
 
 needs_sdk = pytest.mark.skipif(importlib.util.find_spec("grafana_foundation_sdk") is None, reason="needs the dependency group dashboards")
@@ -55,18 +56,25 @@ def test_every_panel_says_what_it_shows_in_which_unit_and_from_where_on_it_is_ba
 
 @pytest.mark.parametrize(("board", "panel", "query"), QUERIES, ids=ids)
 def test_a_query_names_only_what_is_catalogued_and_selects_namespace_and_deployment(board: Board, panel: Panel, query: Query) -> None:
-    """All but the metrics of the operator's process and the table of API prices, which belong to no deployment."""
+    """All but the metrics and the alert of the operator's process, and the table of API prices, which belong to no deployment."""
     assert used_in(query.expression)
     equals = "=~" if board.many else "="
     wanted = [f'{label}{equals}"${name}"' for label, name in ((names.LABEL_NAMESPACE, "namespace"), (names.LABEL_DEPLOYMENT, "deployment"))]
     found = SERIES.findall(query.expression)
     assert found
     for name, selector in found:
+        if selector == OPERATOR_DOWN:
+            continue
         metric = look_up(name)
         if metric.source == "operator":
             assert metric.labels[:2] != OWNER, f"{name}: use what the rules record, which has the deployment's own namespace"
             continue
         assert all(matcher in selector for matcher in wanted), f"{name}{selector}"
+
+
+def test_the_fleets_alerts_tell_of_an_operator_that_is_down_whatever_is_chosen() -> None:
+    (shown,) = [query for _, panel, query in QUERIES if panel.title == "Alerts"]
+    assert shown.expression.endswith(f" or ALERTS{OPERATOR_DOWN}")
 
 
 def test_a_dashboard_of_one_deployment_cannot_mix_two_of_one_name() -> None:

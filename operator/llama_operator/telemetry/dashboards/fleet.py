@@ -91,7 +91,7 @@ NOW = Row(
             width=8,
             height=8,
             thresholds=((None, "green"), (1, "red")),
-            queries=(query(of_many(ALERTS), "{{alertname}} {{alertstate}}"),),
+            queries=(query(f'{of_many(ALERTS)} or {ALERTS.name}{{alertname="LlamaOperatorDown"}}', "{{alertname}} {{alertstate}}"),),
             empty="no alert is pending or fires in a healthy run",
         ),
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from llama_operator.telemetry import names, recorded
 from llama_operator.telemetry import operator_metrics as own
 from llama_operator.telemetry.rules import burn
-from llama_operator.telemetry.rules.expressions import by, summed
+from llama_operator.telemetry.rules.expressions import SERVERS, by, ours, summed
 from llama_operator.telemetry.rules.rule import Alert, Group, Pace
 
 WHERE = "{{ $labels.namespace }}/{{ $labels.llama_operator_dev_deployment }}"
@@ -19,14 +19,17 @@ KV_FULL = 0.95
 REJECTED_SHARE = 0.01
 PLAN_DEVIATION = 0.05
 """As in lifecycle/plan_view.py: what the event PlanDeviation says, too."""
-FLAPPING = 2
-"""Restarts within half an hour, of those that can be seen: the first of each cause makes its series, and is not."""
+FLAPPING = 2.5
+"""Restarts within half an hour, of those that can be seen: the first of each cause makes its series, and is not. Two are no flapping, and
+`increase`, which extrapolates to the whole window, makes a little more of them."""
 NO_PROGRESS_SECONDS = 600
 """405B in FP8 is read within minutes from a shared disk; one percent of it, whatever the disk, in less than this."""
 SLOW_START_SECONDS = 900
 """Pulling a 20 GB image is not part of it: that is `Pending`."""
 HELD_SECONDS = 900
 """From zero, requests are held for as long as a replica loads: 405B takes minutes."""
+GONE_SECONDS = 3600
+"""For so long is a release of the operator missed that vanished beside another: nothing tells that it was uninstalled."""
 STUCK_END_SECONDS = 600
 """A drain has 300 s, and a pod's end 30 more (lifecycle/revision.py)."""
 
@@ -48,14 +51,16 @@ def _state(label: str, value: str) -> str:
 def serving(pace: Pace) -> list[Alert]:
     """Is it serving, and is it slow?"""
     window = pace.duration(300)
-    ended = f'rate({names.SERVE_REQUESTS}{{deployment=~"{names.SERVER_DEPLOYMENTS}"}}[{window}])'
-    tokens = f"rate({names.VLLM_OUTPUT_TOKENS}[{window}])"
+    ended = f"rate({ours(names.SERVE_REQUESTS, SERVERS)}[{window}])"
+    long = pace.duration(HELD_SECONDS)
+    held = f"(min_over_time({recorded.HELD.name}[{long}]) > 0) and on {by()} ({recorded.HELD.name} offset {long} > 0)"
+    tokens = f"rate({ours(names.VLLM_OUTPUT_TOKENS)}[{window}])"
     return [
         Alert(
             name="LlamaNoTokens",
             expr=f"(({recorded.IN_FLIGHT.name} > 0) and on {by()} ({recorded.GENERATION_RATE.name} == 0)"
             f" unless on {by()} ({summed(ended)} > 0))\n"
-            f"or ((min_over_time({recorded.HELD.name}[{pace.duration(HELD_SECONDS)}]) > 0) and on {by()} ({recorded.READY.name} == 0))",
+            f"or ({held} and on {by()} ({recorded.READY.name} == 0))",
             hold=180,
             severity="critical",
             summary=f"{WHERE}: {{{{ $value }}}} requests are open and no token comes out",
@@ -64,7 +69,7 @@ def serving(pace: Pace) -> list[Alert]:
         ),
         Alert(
             name="LlamaEngineStalled",
-            expr=f"(({summed(names.REQUESTS_IN_FLIGHT, 'pod')} > 0) and on {by('pod')} ({summed(tokens, 'pod')} == 0)"
+            expr=f"(({summed(ours(names.REQUESTS_IN_FLIGHT), 'pod')} > 0) and on {by('pod')} ({summed(tokens, 'pod')} == 0)"
             f" unless on {by('pod')} ({summed(ended, 'pod')} > 0))",
             hold=120,
             severity="critical",
@@ -114,6 +119,9 @@ def operating(pace: Pace) -> list[Alert]:
     age = f"time() - {recorded.REPLICA_PHASE.name}"
     replica = by("revision", "gang")
     moved = f"changes({recorded.REPLICA_PROGRESS.name}[{pace.duration(NO_PROGRESS_SECONDS)}]) > 0"
+    leads = f"max({own.LEADING.name}) == 1"
+    led = f"max by ({names.LABEL_NAMESPACE}) (max_over_time({own.LEADING.name}[{pace.duration(GONE_SECONDS)}]))"
+    leading = f"(max by ({names.LABEL_NAMESPACE}) ({own.LEADING.name}) == 1)"
     missing = f"({recorded.DESIRED.name} - {recorded.READY.name} > 0)"
     return [
         Alert(
@@ -197,10 +205,11 @@ def operating(pace: Pace) -> list[Alert]:
         ),
         Alert(
             name="LlamaOperatorDown",
-            expr=f"absent(max({own.LEADING.name}) == 1)",
+            expr=f"absent({leads})\nor (({led} unless on ({names.LABEL_NAMESPACE}) {leading}) and on () ({leads}))",
             hold=120,
             severity="critical",
-            summary="no llama-operator holds the Lease, or Prometheus does not see one",
+            summary="no llama-operator{{ with $labels.namespace }} of namespace {{ . }}{{ end }} holds the Lease, or Prometheus does not "
+            "see one",
             description="Models go on serving. Nothing is scaled, repaired or rolled out, and no alert on the operator's view can fire.",
         ),
     ]

@@ -6,14 +6,24 @@ accelerator) can hold quotes or any letters, and no query is built of it.
 
 from __future__ import annotations
 
+from llama_operator.telemetry import names
 from llama_operator.telemetry.metric import Metric
 from llama_operator.telemetry.operator_metrics import LABEL_NAMESPACE
 from llama_operator.telemetry.recorded import GROUPED
+
+ANY = f'{names.LABEL_DEPLOYMENT}!=""'
+SERVERS = f'deployment=~"{names.SERVER_DEPLOYMENTS}"'
+"""Serve's series of the deployments that hold engines."""
 
 
 def by(*labels: str) -> str:
     """Labels of a LlamaDeployment and more, as in `by (…)` and `on (…)`."""
     return f"({', '.join((*GROUPED, *labels))})"
+
+
+def ours(family: str, *matchers: str) -> str:
+    """Series of the serving pods, and of no other Ray Serve or Ray LLM that the same Prometheus scrapes: those have no LlamaDeployment."""
+    return f"{family}{{{','.join((ANY, *matchers))}}}"
 
 
 def summed(expr: str, *labels: str) -> str:

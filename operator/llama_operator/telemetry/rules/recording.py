@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from llama_operator.telemetry import names, recorded
 from llama_operator.telemetry import operator_metrics as own
 from llama_operator.telemetry.metric import Metric
-from llama_operator.telemetry.rules.expressions import by, operator, summed
+from llama_operator.telemetry.rules.expressions import SERVERS, by, operator, ours, summed
 from llama_operator.telemetry.rules.rule import Group, Pace, Recording, seconds_of
 
-POSTS = '{method="POST"}'
+POSTS = 'method="POST"'
 """Requests of users; GETs are probes and lists of models."""
-FAILED = '{method="POST",status_code=~"5.."}'
+FAILED = 'status_code=~"5.."'
 
 _STATE = ("phase", "accepted", "available", "progressing", "scaling", "metrics", "degraded")
 
@@ -34,20 +34,20 @@ def traffic(pace: Pace) -> list[Recording]:
     """What the engines and proxies do."""
     window = pace.duration(300)
     rules = [
-        _make(recorded.IN_FLIGHT, summed(names.REQUESTS_IN_FLIGHT)),
-        _make(recorded.HELD, summed(f'{names.SERVE_QUEUED}{{deployment=~"{names.SERVER_DEPLOYMENTS}"}}')),
-        _make(recorded.RUNNING, summed(names.VLLM_RUNNING)),
-        _make(recorded.WAITING, summed(names.VLLM_WAITING)),
-        _make(recorded.REQUEST_RATE, summed(f"rate({names.HTTP_REQUESTS}{POSTS}[{window}])", "status_code")),
-        _make(recorded.GENERATION_RATE, summed(f"rate({names.VLLM_OUTPUT_TOKENS}[{window}])")),
-        _make(recorded.PROMPT_RATE, summed(f"rate({names.VLLM_PROMPT_TOKENS}[{window}])")),
-        _make(recorded.KV_USE_MAX, f"max by {by()} ({names.VLLM_KV_USE})"),
-        _make(recorded.KV_USE_AVG, f"avg by {by()} ({names.VLLM_KV_USE})"),
-        _make(recorded.PREFILL_SECONDS, summed(f"rate({names.VLLM_PREFILL_TIME}_sum[{window}])")),
-        _make(recorded.DECODE_SECONDS, summed(f"rate({names.VLLM_DECODE_TIME}_sum[{window}])")),
+        _make(recorded.IN_FLIGHT, summed(ours(names.REQUESTS_IN_FLIGHT))),
+        _make(recorded.HELD, summed(ours(names.SERVE_QUEUED, SERVERS))),
+        _make(recorded.RUNNING, summed(ours(names.VLLM_RUNNING))),
+        _make(recorded.WAITING, summed(ours(names.VLLM_WAITING))),
+        _make(recorded.REQUEST_RATE, summed(f"rate({ours(names.HTTP_REQUESTS, POSTS)}[{window}])", "status_code")),
+        _make(recorded.GENERATION_RATE, summed(f"rate({ours(names.VLLM_OUTPUT_TOKENS)}[{window}])")),
+        _make(recorded.PROMPT_RATE, summed(f"rate({ours(names.VLLM_PROMPT_TOKENS)}[{window}])")),
+        _make(recorded.KV_USE_MAX, f"max by {by()} ({ours(names.VLLM_KV_USE)})"),
+        _make(recorded.KV_USE_AVG, f"avg by {by()} ({ours(names.VLLM_KV_USE)})"),
+        _make(recorded.PREFILL_SECONDS, summed(f"rate({ours(f'{names.VLLM_PREFILL_TIME}_sum')}[{window}])")),
+        _make(recorded.DECODE_SECONDS, summed(f"rate({ours(f'{names.VLLM_DECODE_TIME}_sum')}[{window}])")),
     ]
     for quantiles, family in ((recorded.TTFT_QUANTILES, names.VLLM_TTFT), (recorded.ITL_QUANTILES, names.VLLM_ITL)):
-        buckets = summed(f"rate({family}_bucket[{window}])", "le")
+        buckets = summed(f"rate({ours(f'{family}_bucket')}[{window}])", "le")
         rules += [_make(metric, f"histogram_quantile({recorded.QUANTILES[short]}, {buckets})") for short, metric in quantiles.items()]
     return rules
 
@@ -100,14 +100,16 @@ def misses(family: str, objective: str, window: str) -> str:
     objective, no series.
     """
     bucket = operator(own.OBJECTIVE_BUCKET, "le", matchers=f'{{objective="{objective}"}}')
-    good = summed(f"{summed(f'rate({family}_bucket[{window}])', 'le')} and on {by('le')} {bucket}")
-    return f"1 - {good} / ({summed(f'rate({family}_count[{window}])')} > 0)"
+    buckets = summed(f"rate({ours(f'{family}_bucket')}[{window}])", "le")
+    every = summed(f"rate({ours(f'{family}_count')}[{window}])")
+    good = summed(f"{buckets} and on {by('le')} {bucket}")
+    return f"1 - {good} / ({every} > 0)"
 
 
 def failures(window: str) -> str:
     """Share of requests that ended with a 5xx status at the pods' proxies. Where none failed there is no series of failures: that is 0."""
-    every = summed(f"rate({names.HTTP_REQUESTS}{POSTS}[{window}])")
-    failed = summed(f"rate({names.HTTP_REQUESTS}{FAILED}[{window}])")
+    every = summed(f"rate({ours(names.HTTP_REQUESTS, POSTS)}[{window}])")
+    failed = summed(f"rate({ours(names.HTTP_REQUESTS, POSTS, FAILED)}[{window}])")
     return f"({failed} or 0 * {every}) / ({every} > 0)"
 
 
