@@ -26,7 +26,7 @@ extremes = st.sampled_from([0.0, 5e-324, 1e-300, 1e-9, 1.0, 1e9, 1e12, 1e15, 1e1
 values = st.one_of(extremes, st.floats(min_value=0), st.floats(min_value=0, max_value=1e12))
 policies = st.sampled_from(POLICIES)
 pairs = st.lists(st.tuples(st.sampled_from(FAMILIES), st.sampled_from("ab"), values, values, values), max_size=16)
-times = st.sampled_from([START, START - 40, 1e300, -1e300])
+times = st.sampled_from([START, START - START % 15, START - START % 15 - 15, 1e300, -1e300])
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-3, 99), st.sampled_from([10**400, -(10**400)]), extremes, st.floats(), times, st.text(max_size=3)
 )
@@ -103,7 +103,7 @@ def test_no_measured_value_ends_a_decision(policy: Policy, looks: list[list[tupl
 
 @settings(max_examples=50)
 @given(policies, memories, st.integers(0, 6), st.sampled_from([0.0, 3.0, 500.0]))
-@example(POLICIES[0], {"history": {"begun": START, "open": 1.0, "seen": [1e308] * 9, "forecasts": [], "errors": []}}, 1, 3.0)
+@example(POLICIES[0], {"history": {"begun": START - START % 15, "open": 1.0, "seen": [1e308] * 9, "forecasts": [], "errors": []}}, 1, 3.0)
 @example(POLICIES[1], {"service": {"prefill": 5e-324, "itl": 1e308}, "loads": {"samples": [1e308]}}, 2, 500.0)
 def test_no_memory_ends_a_decision(policy: Policy, memory: dict[str, Any], wanted: int, requests: float) -> None:
     busy = [(metric.VLLM_RUNNING, requests, requests), (metric.VLLM_WAITING, requests, 0.0), (metric.VLLM_KV_USE, 0.5, 0.5)]
