@@ -46,6 +46,8 @@ class Pod:
     ready: bool = False
     ready_since: float | None = None
     deleting: bool = False
+    delete_by: float | None = None
+    """When its grace period ends or ended, where it is being deleted."""
     created: float = 0.0
     traffic: bool = False
     drain_since: float | None = None
@@ -82,6 +84,7 @@ class Pod:
             ready=ready.get("status") == "True",
             ready_since=timestamp(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None,
             deleting=bool(metadata.get("deletionTimestamp")),
+            delete_by=timestamp(metadata.get("deletionTimestamp")),
             created=timestamp(metadata.get("creationTimestamp")) or 0.0,
             traffic=labels.get(names.LABEL_TRAFFIC) == "true",
             drain_since=timestamp(annotations.get(names.ANNOTATION_DRAIN_SINCE)),

@@ -3,6 +3,7 @@
 a gang of another revision       a rollout is under way: nothing is taken away
 a gang broken or failed          it is being repaired: nothing is taken away
 the head gone or not ready       no gang could drain: nothing is taken away
+a gang that does not go          it counts as on its way out until STUCK_SECONDS after it had to be gone: its node may be dead
 GPUs that are free on nodes      so many gangs have a place; more are not asked for
 """
 
@@ -23,6 +24,9 @@ from llama_operator.scaling.bounds import Bounds
 from llama_operator.scaling.policy import Policy, Replicas
 from llama_operator.scaling.service import Service
 
+STUCK_SECONDS = 60.0
+"""After `metadata.deletionTimestamp`, which holds the grace period already: a kubelet that lives has ended the pod by then."""
+NODES_COME = "where a node autoscaler runs, set spec.podTemplate.spec.priorityClassName: it adds nodes only for pods that wait"
 PERCENTILE = 95
 """Of `timeToFirstTokenSeconds` where none is given."""
 
@@ -73,9 +77,15 @@ def replicas_of(world: World, gangs: Sequence[Gang], wanted: int, revision: str)
         wanted=wanted,
         ready=len(ready),
         newest=max(since, default=None),
-        leaving=sum(gang.state in (GangState.DRAINING, GangState.TERMINATING) for gang in gangs),
+        leaving=sum(gang.state in (GangState.DRAINING, GangState.TERMINATING) and not _stuck(gang, world.now) for gang in gangs),
         unsettled=unsettled(world, gangs, revision),
     )
+
+
+def _stuck(gang: Gang, now: float) -> bool:
+    """Its pods were to be gone long ago, and nobody can tell when they will be."""
+    due = [pod.delete_by for pod in gang.pods if pod.delete_by is not None]
+    return bool(due) and now - max(due) > STUCK_SECONDS
 
 
 def unsettled(world: World, gangs: Sequence[Gang], revision: str) -> str:
@@ -107,6 +117,5 @@ def room(world: World, gang: GangShape, nodes: Sequence[NodeGpus], holders: Sequ
     cordoned = {node.node for node in nodes if node.cordoned}
     found = diagnose(nodes, holders, gang, cordoned, namespace=world.key.namespace)
     count = max(slots, 0) // gang.pods
-    if not found.fits:
-        return count, found.message
-    return count, f"the free GPUs hold {count} more" if count else "those that wait for a node already take the last free GPUs"
+    why = f"the free GPUs hold {count} more" if count else "those that wait for a node already take the last free GPUs"
+    return count, f"{why if found.fits else found.message}; {NODES_COME}"

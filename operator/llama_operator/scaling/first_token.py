@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llama_operator.scaling.sane import number
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import Demand, Vote
 
@@ -45,11 +46,9 @@ class Correction:
         """Read what `memory()` wrote; anything else counts as none."""
         if not isinstance(memory, Mapping):
             return cls()
-        factor, since = memory.get("factor"), memory.get("since")
-        if not isinstance(factor, int | float) or not isinstance(since, int | float):
-            return cls()
-        good = math.isfinite(factor) and math.isfinite(since) and 1 <= factor <= MOST_FACTOR
-        return cls(factor=float(factor), since=float(since)) if good else cls()
+        factor, since = number(memory.get("factor")), number(memory.get("since"))
+        good = factor is not None and since is not None and 1 <= factor <= MOST_FACTOR
+        return cls(factor=factor or 1.0, since=since or 0.0) if good else cls()
 
     def memory(self, now: float) -> dict[str, Any]:
         """For the status; nothing where nothing is corrected any more."""

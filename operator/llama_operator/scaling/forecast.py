@@ -23,6 +23,8 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from llama_operator.scaling.sane import number, numbers
+
 BUCKET_SECONDS = 15.0
 """A usual scrape interval: finer buckets would hold the same sample twice."""
 KEPT, KEPT_ERRORS = 120, 240
@@ -58,18 +60,11 @@ class History:
         """Read what `memory()` wrote; anything else counts as no memory."""
         if not isinstance(memory, Mapping):
             return cls()
-        try:
-            made = cls(
-                begun=float(memory["begun"]),
-                open=float(memory["open"]),
-                seen=tuple(float(value) for value in memory["seen"])[-KEPT:],
-                forecasts=tuple(float(value) for value in memory["forecasts"])[-MOST_AHEAD:],
-                errors=tuple(float(value) for value in memory["errors"])[-KEPT_ERRORS:],
-            )
-        except (KeyError, TypeError, ValueError, OverflowError):
+        begun, latest = number(memory.get("begun")), number(memory.get("open"))
+        seen, forecasts, errors = (numbers(memory.get(name)) for name in ("seen", "forecasts", "errors"))
+        if begun is None or latest is None or seen is None or forecasts is None or errors is None:
             return cls()
-        numbers = (made.begun, made.open or 0.0, *made.seen, *made.forecasts, *made.errors)
-        return made if all(map(math.isfinite, numbers)) else cls()
+        return cls(begun=begun, open=latest, seen=seen[-KEPT:], forecasts=forecasts[-MOST_AHEAD:], errors=errors[-KEPT_ERRORS:])
 
     def memory(self) -> dict[str, Any]:
         """For the status: JSON values, bounded in number."""

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llama_operator.scaling.sane import numbers
+
 KEPT = 16
 DEFAULT_SECONDS = 120.0
 """Minutes, as docs/figures.md has for large models; the first load corrects it."""
@@ -21,6 +23,10 @@ STALL_FACTOR = 3.0
 STALL_LEAST_SECONDS = 60.0
 MOST_ORDERS = 32
 """Orders remembered; of more only the newest, so that no status grows without end."""
+ABSENT_SECONDS = 90.0
+"""A replica that does not serve for so long did not just miss a probe."""
+MOST_SECONDS = 7200.0
+"""No sample is longer: 487 GB of weights over 1 Gbit/s take 65 minutes."""
 LATE_SHARE = 0.8
 """Loads are planned with this quantile of what was seen: one of the slow ones, not the slowest."""
 
@@ -38,14 +44,15 @@ class Loads:
         """Read what `memory()` wrote; anything else counts as no memory."""
         if not isinstance(memory, Mapping):
             return cls()
-        try:
-            orders = tuple(float(value) for value in memory.get("orders", ()))[-MOST_ORDERS:]
-            samples = tuple(float(value) for value in memory.get("samples", ()))[-KEPT:]
-        except (TypeError, ValueError, OverflowError):
+        orders, samples = numbers(memory.get("orders", ())), numbers(memory.get("samples", ()))
+        if orders is None or samples is None or min(samples, default=0.0) < 0:
             return cls()
-        good = all(map(math.isfinite, orders)) and all(math.isfinite(value) and value >= 0 for value in samples)
         wanted = memory.get("wanted")
-        return cls(wanted=wanted if isinstance(wanted, int) else None, orders=orders, samples=samples) if good else cls()
+        return cls(
+            wanted=wanted if isinstance(wanted, int) else None,
+            orders=orders[-MOST_ORDERS:],
+            samples=tuple(min(value, MOST_SECONDS) for value in samples[-KEPT:]),
+        )
 
     def memory(self) -> dict[str, Any]:
         """For the status; nothing where nothing is known and nothing is on its way."""
@@ -53,8 +60,9 @@ class Loads:
             return {}
         return {"loads": {"wanted": self.wanted, "orders": list(self.orders), "samples": list(self.samples)}}
 
-    def see(self, wanted: int, ready: int, now: float) -> Loads:
-        """`ready` of `wanted` replicas serve `now`. Fewer that are missing than before: the oldest orders arrived.
+    def see(self, wanted: int, ready: int, now: float, newest: float | None = None) -> Loads:
+        """`ready` of `wanted` replicas serve `now`. Fewer that are missing than before: the oldest orders arrived, when the `newest` of the
+        ready became so, or now where that is not known: nobody may have looked, or seen, for hours since.
 
         A number that somebody else lowered takes the newest orders with it first: they did not arrive.
         """
@@ -62,7 +70,9 @@ class Loads:
         lowered = 0 if self.wanted is None else max(self.wanted - wanted, 0)
         orders, samples = list(self.orders[: max(len(self.orders) - lowered, 0)]), list(self.samples)
         while len(orders) > missing:
-            samples.append(round(max(now - orders.pop(0), 0.0)))
+            order = orders.pop(0)
+            arrived = newest if newest is not None and order < newest < now else now
+            samples.append(min(round(max(arrived - order, 0.0)), MOST_SECONDS))
         orders += [round(now)] * (missing - len(orders))
         return replace(self, orders=tuple(orders), samples=tuple(samples[-KEPT:]))
 
@@ -83,6 +93,10 @@ class Loads:
         """Loads that last so long that they are not counted any more."""
         limit = max(STALL_FACTOR * max(self.samples, default=math.inf), STALL_LEAST_SECONDS)
         return sum(now - order > limit for order in self.orders)
+
+    def absent(self, now: float) -> int:
+        """Replicas that do not serve since longer than a moment, as far as it was seen."""
+        return sum(now - order > ABSENT_SECONDS for order in self.orders)
 
     def backlog(self, work: float, rate: float, ready: int, told: float | None, now: float) -> float:
         """Of `work` (replica-seconds) what will wait once a load that begins now is done, while `rate` replicas' worth arrives.

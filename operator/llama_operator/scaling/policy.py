@@ -7,8 +7,8 @@
     down         when less was asked for throughout the down window: to the most of it in that window, and to no less than what runs now
     to zero      where that is allowed: when no request came for so long, and none is held                    idle.py
     from zero    a held request is the signal: up at once, without a window
-    guards       nothing goes while a rollout or a repair is under way; replicas of several GPUs go one at a time, and come on what is
-                 measured alone while others of them still load; none is asked for that has no place
+    guards       nothing goes while a rollout or a repair is under way; replicas of several GPUs go one at a time, after those that did not
+                 come, and come on what is measured alone while others of them still load; none is asked for that has no place
     blind        nothing changes, and nothing is forgotten or learned
 
 The wanted number already contains replicas that still load, so a queue that waits for them asks for no further ones: 16 requests at 8 a
@@ -26,8 +26,9 @@ from typing import Any
 from llama_operator.api.duration import words
 from llama_operator.scaling.first_token import SETTLED_SECONDS, Correction, check
 from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, level
-from llama_operator.scaling.idle import clock, idle_since
+from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.loads import Loads
+from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service, learn, learned, recall
 from llama_operator.scaling.signals import Load, Missing, see_held
 from llama_operator.scaling.votes import Demand, Vote, demand, patience
@@ -152,6 +153,8 @@ class _Look:
     expected: float
     load_seconds: float
     stalled: int
+    absent: int
+    """Of the wanted ones those that do not serve, and not just since a moment."""
     asked: int
     measured: int
     """Asked for by what is measured, without what is only expected."""
@@ -168,17 +171,22 @@ class _Look:
         return max(self.replicas.wanted - self.replicas.ready, 0) > self.stalled
 
 
-def recommend(demand: float) -> int:
-    """Whole replicas for a demand. A float sum such as 2.000000001 must not ask for one more: it is rounded at 1e-6 first."""
-    return math.ceil(round(demand, 6))
-
-
 def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: Mapping[str, Any], now: float) -> Decision:
-    """How many replicas are wanted, from what is seen `now` (seconds since 1970) and what `memory` keeps of before."""
+    """How many replicas are wanted, from what is seen `now` (seconds since 1970) and what `memory` keeps of before.
+
+    Numbers are a tenant's, and must not end the operator of all: whatever else they may do, they hold, and the memory begins anew.
+    """
+    try:
+        return _decide(policy, signals, replicas, memory, now)
+    except (ArithmeticError, ValueError) as error:
+        return _hold(replicas, f"what is measured cannot be reckoned with ({type(error).__name__}: {error})", {})
+
+
+def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: Mapping[str, Any], now: float) -> Decision:
     asleep = policy.sleeps and replicas.wanted == 0
     if isinstance(signals := see_held(signals) if asleep else signals, Missing):
         return _hold(replicas, signals.message, memory)
-    loads = Loads.of(memory.get("loads")).see(replicas.wanted, replicas.ready, now)
+    loads = Loads.of(memory.get("loads")).see(replicas.wanted, replicas.ready, now, replicas.newest)
     service = learn(recall(policy.service, memory.get("service")), signals, replicas.ready) if policy.service else None
     if asleep and not signals.total:
         return _asleep(signals, {**loads.ordered(0, 0, now).memory(), **({"service": learned(service)} if service else {})})
@@ -213,6 +221,7 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
         expected=expected,
         load_seconds=load_seconds,
         stalled=stalled,
+        absent=loads.absent(now),
         asked=asked,
         measured=min(recommend(measured), policy.max_replicas),
         bounded=bounded,
@@ -299,6 +308,9 @@ def _down(look: _Look) -> int:
         return look.wanted
     most = max(look.window.most(look.now, look.window.down_seconds), recommend(look.demand.replicas), look.policy.least)
     if look.policy.gpus > 1 and most < look.wanted:
+        # What did not come goes first: it serves nobody, and may hold what others wait for.
+        if (left := max(most, look.replicas.ready, look.wanted - look.absent)) < look.wanted:
+            return left
         # One at a time: the next only when the former is gone and those that stay are seen to do.
         alone = not look.replicas.leaving and look.replicas.ready >= look.wanted
         most = look.wanted - 1 if alone else look.wanted
@@ -306,9 +318,9 @@ def _down(look: _Look) -> int:
 
 
 def _sleeps(look: _Look) -> bool:
-    """No request came for as long as the user said, nothing loads, and nothing is being mended."""
+    """No request came for as long as the user said, the first has loaded, and nothing is being mended. Others may still not have come."""
     after, replicas = look.policy.idle_seconds, look.replicas
-    if after is None or look.idle is None or replicas.unsettled or replicas.ready < replicas.wanted or not look.wanted:
+    if after is None or look.idle is None or replicas.unsettled or not replicas.ready or not look.wanted:
         return False
     return look.now - look.idle >= after
 
@@ -355,6 +367,8 @@ def _notes(look: _Look, target: int) -> Sequence[str]:
         notes.append(_why_not_down(look))
     elif target == before and look.idle is not None:
         notes.append(f"no request since {clock(look.idle)}, the last replica goes {words(policy.idle_seconds or 0)} after")
+    if policy.sleeps and not look.load.total and look.load.replicas_seen and look.load.last_request is None:
+        notes.append(UNKNOWN)
     if before > look.replicas.ready:
         notes.append(f"{before - look.replicas.ready} of {before} still load and are counted")
     return notes

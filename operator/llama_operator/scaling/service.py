@@ -14,11 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llama_operator.scaling.sane import LEAST_POSITIVE, number
 from llama_operator.scaling.signals import Load
 
 PACE = 0.1
 """Share of a look's measurement in what is believed: some ten looks, a minute, make it known."""
 LEARNED = ("prefill", "itl", "prompt", "output")
+LEAST_PREFILL = 0.1
+"""Of the planned rate: less is no slower replica, but requests that wait for something else, as where one is full and another idle."""
 BOUND_USE = 0.9
 """Slots or cache above this share may themselves be what requests wait for."""
 STEADY_SHARE = 0.3
@@ -51,21 +54,22 @@ class Service:
 
 
 def recall(told: Service, memory: object) -> Service:
-    """What is believed: `told`, and what `learn` put into the memory."""
+    """What is believed: `told`, and what `learn` put into the memory, as far as that can be."""
     if not isinstance(memory, Mapping):
         return told
     found = {}
     for name in LEARNED:
-        value = memory.get(name)
-        if isinstance(value, int | float) and math.isfinite(value) and value > 0:
-            found[name] = float(value)
+        value = number(memory.get(name))
+        if value is not None and value >= LEAST_POSITIVE:
+            found[name] = value
+    found["prefill"] = max(found.get("prefill", told.prefill), LEAST_PREFILL * told.prefill)
     return replace(told, **found)
 
 
 def learned(service: Service) -> dict[str, Any]:
     """For the memory: what measurements change, in few digits."""
     values = {name: getattr(service, name) for name in LEARNED}
-    return {name: float(f"{value:.4g}") for name, value in values.items() if value is not None}
+    return {name: float(f"{value:.4g}") for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def learn(service: Service, load: Load, ready: int) -> Service:

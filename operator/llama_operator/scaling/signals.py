@@ -4,8 +4,8 @@ Two families say it for a running replica: Serve's (or our own) count, there fro
 which come late on a fresh replica and are the truth once it works. For each replica the larger counts: what only one of them knows is
 still load. Requests that wait in a proxy or router because no replica takes them come on top.
 
-A replica that is expected to be seen and is not, a sample older than allowed, not a number or negative: the result is `Missing`, with
-the reason. It is never a smaller sum.
+A replica that is expected to be seen and is not, a sample older than allowed, not a number, negative or absurd: the result is `Missing`,
+with the reason. It is never a smaller sum.
 
 Rates come from the newest two samples of a counter. A replica without them, because it is young or its engine has done nothing yet, is
 taken to do what the others do; where no busy replica has them, the rate is None: not known, which is not zero.
@@ -18,8 +18,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from llama_operator.scaling.sane import MOST_COUNT, MOST_COUNTED
 from llama_operator.telemetry import names as metric
 
+COUNTERS = (metric.VLLM_PROMPT_TOKENS, metric.VLLM_OUTPUT_TOKENS, metric.VLLM_FINISHED, metric.VLLM_FIRST_TOKEN, metric.LAST_REQUEST)
 MOST_SHARE = 1.01
 """Of a cache: a share above 1 by more than rounding was never measured."""
 
@@ -99,7 +101,7 @@ def read_load(
         return series
     mine = [item for item in series if item.pod in live]
     for item in mine:
-        if not math.isfinite(item.value) or item.value < 0 or (item.name == metric.VLLM_KV_USE and item.value > MOST_SHARE):
+        if not 0 <= item.value <= _most(item.name):
             what = metric.MEANINGS.get(item.name, "number of requests")
             return Missing(reason="MetricsInvalid", message=f"{item.name} of pod {item.pod} is {item.value}, which is no {what}")
     fresh = [item for item in mine if now - item.time <= max_age]
@@ -144,6 +146,13 @@ def see_held(load: Load | Missing) -> Load | Missing:
     return Missing(reason="MetricsMissing", message="Prometheus has no series of a proxy that says whether it holds requests")
 
 
+def _most(family: str) -> float:
+    """Above it nothing was measured."""
+    if family == metric.VLLM_KV_USE:
+        return MOST_SHARE
+    return MOST_COUNTED if family in COUNTERS else MOST_COUNT
+
+
 def _in_hand(series: Sequence[Series]) -> float:
     """Requests in one replica, by the larger of what Serve and the engine say."""
     by_family = {family: sum(item.value for item in series if item.name == family) for family in metric.REPLICA_FAMILIES}
@@ -157,7 +166,7 @@ def _growth(series: Sequence[Series], total: float) -> float | None:
     spans = [item.time - item.before[0] for item in gauges if item.before and item.time > item.before[0]]
     if not spans:
         return None
-    earlier = [replace(item, value=item.before[1] if item.before and math.isfinite(item.before[1]) else 0.0) for item in gauges]
+    earlier = [replace(item, value=item.before[1] if item.before and abs(item.before[1]) <= MOST_COUNT else 0.0) for item in gauges]
     held = sum(item.value for item in earlier if item.name in metric.HELD_FAMILIES)
     before = held + sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
     return (total - before) / fmean(spans)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from llama_operator.scaling.sane import replicas
 from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load
 
@@ -82,13 +83,13 @@ def prompt_use(service: Service, ttft: float | None, percentile: float) -> float
 
 def demand(load: Load, ready: int, each: float | None, service: Service | None, ttft: float | None, percentile: float) -> Demand:
     """All votes. `each` is the user's number of requests per replica, None where the objective is another."""
-    requests = () if each is None else (Vote(signal="requests", replicas=load.total / each, age_seconds=load.age_seconds),)
+    requests = () if each is None else (Vote(signal="requests", replicas=replicas(load.total / each), age_seconds=load.age_seconds),)
     if service is None:
         return Demand(votes=requests)
     age = load.age_seconds
     if load.prompt_rate is None or load.output_rate is None or load.running is None or load.kv_use is None:
         unseen = (Vote(signal=name, replicas=None, age_seconds=age) for name in ("prompts", "cache"))
-        return Demand(votes=(*requests, Vote(signal="slots", replicas=load.total / service.slots, age_seconds=age), *unseen))
+        return Demand(votes=(*requests, Vote(signal="slots", replicas=replicas(load.total / service.slots), age_seconds=age), *unseen))
     behind = max(load.total - load.running, 0.0)
     sequences, tokens = load.running + behind, load.prompt_rate
     arrivals = None if load.finish_rate is None or load.growth is None else max(load.finish_rate + load.growth, 0.0)
@@ -103,7 +104,7 @@ def demand(load: Load, ready: int, each: float | None, service: Service | None, 
         "cache": sequences * share / KV_USE,
     }
     return Demand(
-        votes=(*requests, *(Vote(signal=name, replicas=value, age_seconds=age) for name, value in votes.items())),
+        votes=(*requests, *(Vote(signal=name, replicas=replicas(value), age_seconds=age) for name, value in votes.items())),
         backlog=_backlog(load, behind, service),
     )
 

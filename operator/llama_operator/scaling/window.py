@@ -54,7 +54,7 @@ class Window:
                 above_since=None if above is None else float(above),
                 above_least=int(memory.get("aboveLeast", 0)),
             )
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return empty
 
     def memory(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Window:
         newest = self.points[-1][0] if self.points else None
         # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew.
         broken = newest is None or start < newest or start - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
-        since = now if broken or self.since is None else self.since
+        since = now if broken or self.since is None or self.since > now else self.since
         # Aligned to buckets, so that the oldest point goes in the same look in which a new one comes.
         horizon = start - self.down_seconds - self.bucket
         points = [(time, seen) for time, seen in self.points if horizon <= time <= start]

@@ -116,6 +116,12 @@ def test_what_there_is() -> None:
     assert found == Replicas(wanted=3, ready=2, newest=NOW - 7, leaving=1)
 
 
+@pytest.mark.parametrize(("late", "want"), [(0, 1), (59, 1), (61, 0), (3600, 0)])
+def test_a_gang_on_a_dead_node_is_not_waited_for_longer_than_a_live_one_would_need(late: float, want: int) -> None:
+    scene = Scene(size=2).head().gang(0, GangState.READY).gang(1, GangState.TERMINATING, delete_by=NOW - late)
+    assert replicas_of(scene.world(now=NOW), scene.gangs(now=NOW), 1, NEW).leaving == want
+
+
 @pytest.mark.parametrize(
     ("free", "gang", "pending", "want"),
     [
@@ -138,7 +144,7 @@ def test_room_is_counted_in_whole_gangs_on_whole_nodes_without_those_that_wait_a
     holders = [Holder(pod="other/x", node=f"n{index}", gpus=8 - count) for index, count in enumerate(free) if count < 8]
     found, why = room(scene.world(), gang, nodes, holders)
     assert found == want
-    assert why
+    assert "where a node autoscaler runs, set spec.podTemplate.spec.priorityClassName" in why
 
 
 def test_room_is_not_looked_for_where_no_gpu_is_asked_for_or_others_may_be_driven_away() -> None:

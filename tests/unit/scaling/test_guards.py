@@ -34,7 +34,9 @@ def after(requests: float, replicas: Replicas, *, gpus: int = 1) -> Decision:
         ("all at once, of one GPU", 8, Replicas(wanted=4, ready=4), 1, 1, "from 4 to 1"),
         ("one at a time, of eight", 8, Replicas(wanted=4, ready=4), 8, 3, "from 4 to 3"),
         ("the next when the former is gone", 8, Replicas(wanted=3, ready=3, leaving=1), 8, 3, "they go one at a time"),
-        ("and when all others serve", 8, Replicas(wanted=3, ready=2), 8, 3, "they go one at a time"),
+        ("those that never came go at once, before any that serves", 8, Replicas(wanted=5, ready=3), 8, 3, "from 5 to 3"),
+        ("also while another goes", 8, Replicas(wanted=3, ready=2, leaving=1), 8, 2, "from 3 to 2"),
+        ("never below what is needed", 30, Replicas(wanted=6, ready=1), 8, 4, "from 6 to 4"),
         (
             "none during a rollout",
             8,
@@ -67,6 +69,18 @@ def after(requests: float, replicas: Replicas, *, gpus: int = 1) -> Decision:
 def test_a_guard(sentence: str, requests: float, replicas: Replicas, gpus: int, want: int, says: str) -> None:
     found = after(requests, replicas, gpus=gpus)
     assert (found.replicas, says in found.message) == (want, True), f"{sentence}: {found.message}"
+
+
+def test_large_replicas_that_miss_a_probe_together_are_not_let_go_together() -> None:
+    rules = Policy(min_replicas=1, max_replicas=8, in_flight_per_replica=8, scale_down_seconds=60, gpus=8)
+    memory: Any = {}
+    for step in range(12):
+        memory = decide(rules, load(8), Replicas(wanted=6, ready=6), memory, START + 5 * step).memory
+    for step in range(12, 24):
+        decision = decide(rules, load(8), Replicas(wanted=6, ready=1), memory, START + 5 * step)
+        memory = decision.memory
+        assert decision.replicas == 6
+    assert "they go one at a time" in decision.message
 
 
 def test_without_a_place_the_reason_says_so() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.loads import DEFAULT_SECONDS, Loads
+from llama_operator.scaling.loads import DEFAULT_SECONDS, MOST_SECONDS, Loads
 
 START = 1_790_000_000
 
@@ -41,6 +41,24 @@ def test_load_times(sentence: str) -> None:
 def test_a_number_that_somebody_else_lowered_did_not_arrive() -> None:
     loads = seen((0, 1, 1), (10, 3, 1)).see(1, 1, START + 20)
     assert (loads.samples, loads.orders) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("newest", "want"),
+    [
+        (START + 300, 290),  # it became ready while nobody looked, or saw
+        (None, 7190),
+        (START - 50, 7190),  # that is another one
+        (START + 9000, 7190),  # a clock that runs ahead
+    ],
+)
+def test_what_came_while_nobody_looked_came_when_it_became_ready(newest: float | None, want: float) -> None:
+    assert Loads(wanted=2, orders=(START + 10,)).see(2, 2, START + 7200, newest).samples == (want,)
+
+
+def test_no_sample_is_longer_than_any_load() -> None:
+    assert Loads(orders=(START - 1e6,)).see(2, 2, START).samples == (MOST_SECONDS,)
+    assert Loads.of({"samples": [1e9, 30]}).samples == (MOST_SECONDS, 30)
 
 
 def test_before_the_first_load_what_was_told_counts_and_then_one_of_the_slow_ones() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from llama_operator.scaling.forecast import BUCKET_SECONDS
-from llama_operator.scaling.policy import Costs, Decision, Policy, Replicas, decide, recommend
+from llama_operator.scaling.policy import Costs, Decision, Policy, Replicas, decide
+from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load, Missing
 from llama_operator.scaling.votes import demand

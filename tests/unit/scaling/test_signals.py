@@ -75,6 +75,16 @@ MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
     ),
     "not a number": ((series(SERVE, "a", float("nan")),), "MetricsInvalid", f"{SERVE} of pod a is nan, which is no number of requests"),
     "infinite": ((series(SERVE, "a", float("inf")),), "MetricsInvalid", f"{SERVE} of pod a is inf, which is no number of requests"),
+    "more requests than there ever were": (
+        (series(SERVE, "a", 1.7e308), series(SERVE, "b", 1.7e308)),
+        "MetricsInvalid",
+        f"{SERVE} of pod a is 1.7e+308, which is no number of requests",
+    ),
+    "more tokens than there ever were": (
+        (series(SERVE, "a", 1), series(metric.VLLM_OUTPUT_TOKENS, "a", 2e15)),
+        "MetricsInvalid",
+        f"{metric.VLLM_OUTPUT_TOKENS} of pod a is 2000000000000000.0, which is no number of tokens",
+    ),
     "a cache fuller than full": (
         (series(SERVE, "a", 1), series(metric.VLLM_KV_USE, "a", 1.5)),
         "MetricsInvalid",

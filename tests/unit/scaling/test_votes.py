@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from llama_operator.scaling.service import Service, learn, learned, recall
+from llama_operator.scaling.service import LEAST_PREFILL, Service, learn, learned, recall
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import LEAST_USE, MOST_USE, demand, patience, prompt_use
 
@@ -105,6 +105,18 @@ def test_a_slower_prefill_is_believed_while_prompts_are_what_requests_wait_for()
     assert service.prefill == pytest.approx(3000, rel=0.01)
     assert learn(SERVICE, replace(slow, running=128), 2).prefill == 5000
     assert learn(SERVICE, replace(slow, kv_use=1.95), 2).prefill == 5000
+
+
+def test_prompts_that_wait_for_something_else_do_not_make_a_replica_ever_slower() -> None:
+    """One is full and has a queue, another is idle: over both the slots are free, and hardly any prompt is computed."""
+    stuck = replace(LOAD, waiting=10, running=64, prompt_rate=2)
+    memory: dict[str, float] = {}
+    for _ in range(200):
+        memory = learned(learn(recall(SERVICE, memory), stuck, 2))
+    assert recall(SERVICE, memory).prefill == LEAST_PREFILL * SERVICE.prefill
+    (prompts,) = [vote.replicas for vote in demand(stuck, 2, None, recall(SERVICE, memory), 6, 0.95).votes if vote.signal == "prompts"]
+    assert prompts is not None
+    assert prompts < 10
 
 
 def test_the_pace_of_the_batch_is_learned_where_it_is_undisturbed() -> None:

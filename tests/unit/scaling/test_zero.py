@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.idle import clock, idle_since
+from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.policy import Decision, Policy, Replicas, decide
 from llama_operator.scaling.signals import Load, Missing
 
@@ -88,6 +88,22 @@ def test_one_short_request_that_no_scrape_saw_starts_the_time_anew() -> None:
 def test_it_stays_while(why: str, change: dict[str, Any], load: dict[str, Any]) -> None:
     sleeper = replace(Sleeper(), **change)
     assert sleeper.run(1500, **load) == {1}, why
+
+
+def test_one_that_never_came_keeps_the_others_from_no_zero() -> None:
+    large = replace(POLICY, gpus=8)
+    assert 0 in Sleeper(policy=large, wanted=3, ready=2).run(1500)
+
+
+def test_pods_of_an_earlier_operator_keep_the_last_replica_and_the_message_says_so() -> None:
+    sleeper = Sleeper(last_request=None)
+    sleeper.look()
+    assert sleeper.last.message.endswith(UNKNOWN)
+    sleeper.look(in_flight=1)
+    assert UNKNOWN not in sleeper.last.message
+    sleeper.ready, sleeper.last_request = 0, None
+    sleeper.look()
+    assert UNKNOWN not in sleeper.last.message
 
 
 @pytest.mark.parametrize("away", [10, 300, 900])
