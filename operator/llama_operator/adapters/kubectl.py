@@ -128,7 +128,7 @@ class Kubectl:
         text = self.raw(f"{path}?{urlencode(query)}" if query else path)
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise KubectlError("Refused", f"{path}: the answer is no JSON object")

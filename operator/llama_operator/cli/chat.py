@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -17,11 +16,11 @@ from llama_operator.api.problems import Problem
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.forwarding import entrance, forwarded
-from llama_operator.cli.logs_choice import plain
 from llama_operator.cli.numbers import whole
 from llama_operator.cli.openai_stream import Answer, EndpointError, ask, body
 from llama_operator.cli.options import FITS, PROBLEMS
 from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.texts import json_text, plain
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 """ECMA-48; only where the standard error is a terminal."""
@@ -120,7 +119,7 @@ def _questions(prompt: str | None, model: str) -> Iterator[str]:
         return
     asks = sys.stdin.isatty()
     if asks:
-        sys.stderr.write(f"Talking to {model}. An empty line or Ctrl-D ends it.\n")
+        sys.stderr.write(f"Talking to {plain(model)}. An empty line or Ctrl-D ends it.\n")
     while True:
         if asks:
             sys.stderr.write("> ")
@@ -151,7 +150,7 @@ def _answered(url: str, request: dict[str, object], wishes: Wishes) -> Answer | 
         sys.stdout.write(" …")
         stopped = True
     if wishes.json:
-        sys.stdout.write(json.dumps(answer.to_json(), ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(answer.to_json()) + "\n")
         sys.stdout.flush()
         return answer if answer.complete or stopped else None
     sys.stdout.write("\n")

@@ -6,7 +6,6 @@ or pod, so that an answer is small however many series there are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError
+from llama_operator.cli.texts import read_json
 
 PORTS = {"http": 80, "https": 443}
 URL_SECONDS = 10.0
@@ -63,7 +63,7 @@ class Queries:
         """The result of a query at this moment. Raises PrometheusError."""
         text = self._over_http(query) if self._direct else self._through_the_api_server(query)
         try:
-            body = json.loads(text)
+            body = read_json(text)
         except ValueError:
             raise PrometheusError(f"{self._url} answers no JSON: {text[:60]!r}") from None
         if not isinstance(body, dict) or body.get("status") != "success":

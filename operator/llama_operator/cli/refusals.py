@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.options import OUTPUTS, PROBLEMS, PROGRAM
+from llama_operator.cli.texts import plain
 
 
 class BadInput(Exception):
@@ -23,9 +24,9 @@ class BadInput(Exception):
 
 
 def tell(refused: BadInput) -> int:
-    """Says it; returns the exit status."""
+    """Says it; returns the exit status. A line may repeat what a cluster or an endpoint said, which a terminal must not obey."""
     for line in refused.lines:
-        sys.stderr.write(f"{PROGRAM}: {line}\n")
+        sys.stderr.write(f"{PROGRAM}: {plain(line)}\n")
     return PROBLEMS
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from llama_operator.cli.options import FITS
 from llama_operator.cli.output import open_console, write_document, write_tables
 from llama_operator.cli.refusals import BadInput
 from llama_operator.cli.status_view import SCHEMA_VERSION, Objects, deployment_view, node_views, status_document
+from llama_operator.cli.texts import json_text
 from llama_operator.rendering import names
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _watch(cluster: Cluster, arguments: argparse.Namespace, console: Console | N
         if (told := _without_times(document)) != said:
             said = told
             if console is None:
-                sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+                sys.stdout.write(json_text(document) + "\n")
             else:
                 write_tables(console, _drawn(document, arguments, ascii_only=console.options.ascii_only))
             sys.stdout.flush()

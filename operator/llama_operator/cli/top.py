@@ -17,7 +17,7 @@ from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.doctor_reading import OPERATORS, everything, prometheus_url
 from llama_operator.cli.numbers import seconds
-from llama_operator.cli.options import FITS, PROGRAM
+from llama_operator.cli.options import FITS
 from llama_operator.cli.output import open_console, write_document, write_tables
 from llama_operator.cli.prometheus_service import PrometheusError, Queries, Sample
 from llama_operator.cli.refusals import BadInput
@@ -105,7 +105,7 @@ def _show(document: dict[str, Any], output: str, console: Console | None) -> Non
             console.clear()
         write_tables(console, _drawn(document, ascii_only=console.options.ascii_only))
         if document["unmeasured"]:
-            sys.stderr.write(f"{PROGRAM}: Prometheus was not asked: {document['unmeasured']}.\n")
+            refusals.tell(BadInput([f"Prometheus was not asked: {document['unmeasured']}."]))
     sys.stdout.flush()
 
 
