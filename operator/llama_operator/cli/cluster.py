@@ -28,6 +28,13 @@ SHOWN = 20
 """Names of a list that a message repeats."""
 
 
+def check_namespace(field: str, given: str | None) -> None:
+    """Raises BadInput for what is no namespace's name: it goes into a path of the API server, where a / or a ? would lead elsewhere."""
+    if given is not None and re.fullmatch(NAMESPACE, given) is None:
+        problem = Problem(field=field, given=quoted(given), allowed="a namespace's name", remedy="See kubectl get namespaces.")
+        raise BadInput.of(problem)
+
+
 class Cluster:
     """One cluster, and the namespace that is meant."""
 
@@ -39,11 +46,8 @@ class Cluster:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Cluster:
         """From a command line that `options.add_cluster` has read. Raises BadInput."""
-        given = arguments.namespace
-        if given is not None and re.fullmatch(NAMESPACE, given) is None:
-            problem = Problem(field="--namespace", given=quoted(given), allowed="a namespace's name", remedy="See kubectl get namespaces.")
-            raise BadInput.of(problem)
-        return cls(Kubectl(kubeconfig=arguments.kubeconfig, context=arguments.context), given)
+        check_namespace("--namespace", arguments.namespace)
+        return cls(Kubectl(kubeconfig=arguments.kubeconfig, context=arguments.context), arguments.namespace)
 
     @cached_property
     def namespace(self) -> str:
