@@ -19,11 +19,13 @@ from typing import Any
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError
 from llama_operator.api.problems import Problem
-from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.refusals import BadInput, Outage, quoted
 from llama_operator.rendering import names
 
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """A label of DNS: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
+PASSES = frozenset({"NoAnswer", "Refused"})
+"""Failures that a restart of the API server brings. Refused is what has no word of its own, as a timeout of etcd."""
 SHOWN = 20
 """Names of a list that a message repeats."""
 
@@ -105,11 +107,12 @@ class Cluster:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Raises BadInput where kubectl inside raised KubectlError."""
+        """Raises BadInput where kubectl inside raised KubectlError; Outage where that may pass."""
         try:
             yield
         except KubectlError as error:
-            raise BadInput.of(problem_of(error)) from None
+            kind = Outage if error.why in PASSES else BadInput
+            raise kind.of(problem_of(error)) from None
 
 
 _WORDS: Mapping[str, tuple[str, str, str]] = {

@@ -29,7 +29,7 @@ def write_document(document: dict[str, Any], output: str) -> None:
 
 
 def open_console(file: TextIO | None = None) -> Console:
-    """A console for `write_tables`, on the standard output or that file. What it draws is the text of others, as a pod's message: no control
+    """A console for `write_tables`, on the standard output or that file. What it draws are texts of others, as a pod's message: no control
     character of it reaches a terminal. rich takes five out and lets ESC and C1 pass.
 
     Raises BadInput where rich is not installed, as in the operator's image.

@@ -23,6 +23,10 @@ class BadInput(Exception):
         return cls(problem.message for problem in problems)
 
 
+class Outage(BadInput):
+    """The cluster does not answer now. A command that watches goes on; what is otherwise refused will be refused again."""
+
+
 def tell(refused: BadInput) -> int:
     """Says it; returns the exit status. A line may repeat what a cluster or an endpoint said, which a terminal must not obey."""
     for line in refused.lines:
