@@ -125,21 +125,34 @@ def of_operators(namespace: str | None, prefix: str, plural: str) -> str:
     return f"{prefix}/{plural}" if namespace is None else f"{prefix}/namespaces/{namespace}/{plural}"
 
 
-def prometheus_url(operators: Objects | Unread) -> str | None:
-    """What the operator was given; None where it was given none, or there is no operator."""
-    known = [] if isinstance(operators, Unread) else operators
-    return next((url for item in known if (url := setting(item, "PROMETHEUS_URL"))), None)
+class Ambiguous(Exception):
+    """Several namespaces say that the operator runs there, and name different addresses; the text says so."""
+
+
+def prometheus_url(operators: Objects) -> str | None:
+    """What the operator was given; None where it was given none, or there is no operator. Raises Ambiguous.
+
+    Whoever may make a Deployment anywhere can label it as the operator's, and a Lease beside it: where namespaces differ, none is believed.
+    """
+    given: dict[str, set[str]] = {}
+    for item in operators:
+        there = given.setdefault(str(item["metadata"].get("namespace", "")), set())
+        there.update(url for url in (setting(item, "PROMETHEUS_URL"),) if url)
+    answers = {url for there in given.values() for url in there or {""}}
+    if len(answers) > 1:
+        raise Ambiguous(f"the operators of this cluster, in {', '.join(sorted(given))}, do not name one Prometheus but {len(answers)}")
+    return (answers.pop() or None) if answers else None
 
 
 def _samples(kubectl: Kubectl, operators: Objects | Unread) -> Samples | Unread | None:
     if isinstance(operators, Unread):
         return Unread(operators.why)
-    url = prometheus_url(operators)
-    if url is None:
-        return None
     try:
+        url = prometheus_url(operators)
+        if url is None:
+            return None
         found = Queries(kubectl, url).instant(SCRAPES)
-    except PrometheusError as error:
+    except (Ambiguous, PrometheusError) as error:
         return Unread(str(error))
     return Samples(
         pods={f"{item.labels.get(metric.LABEL_NAMESPACE)}/{item.labels.get(metric.LABEL_POD)}": int(item.value) for item in found}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from llama_operator.adapters.kubectl import Kubectl, KubectlError
+from llama_operator.adapters.kubectl import PREFIX, Kubectl, KubectlError
 from llama_operator.cli.texts import read_json
 
 PORTS = {"http": 80, "https": 443}
@@ -46,7 +46,7 @@ def service_path(url: str) -> str | None:
     except ValueError:
         return None
     match = re.fullmatch(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)\.([a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.svc(\.[-a-z0-9.]+)?)?", parts.hostname or "")
-    if match is None or parts.scheme not in PORTS:
+    if match is None or parts.scheme not in PORTS or re.fullmatch(PREFIX, parts.path) is None:
         return None
     secure = "https:" if parts.scheme == "https" else ""
     return f"/api/v1/namespaces/{match[3]}/services/{secure}{match[1]}:{port or PORTS[parts.scheme]}/proxy{parts.path.rstrip('/')}"
