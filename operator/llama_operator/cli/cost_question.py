@@ -186,7 +186,7 @@ def read_table(rows: Sequence[tuple[Labels, float]]) -> list[ApiPrice]:
 async def _prometheus(question: Question) -> AsyncIterator[PrometheusInstant]:
     given = question.prometheus
     kubectl = question.kubectl.command(f"--request-timeout={ANSWER_SECONDS:g}s")
-    url: str = given or await asyncio.to_thread(_operators, question)
+    url = given if given is not None else await asyncio.to_thread(_operators, question)
     async with httpx.AsyncClient(timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)) as client:
         if given is not None and (found := _SERVICE.fullmatch(given)):
             yield through_kubectl(kubectl, service_path(f"http://{found[3]}.{found[1]}:{found[5]}") or "")
