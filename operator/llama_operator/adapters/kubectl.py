@@ -26,6 +26,9 @@ ENDS_SECONDS = REQUEST_SECONDS + 15.0
 """After which kubectl is ended: it may run a login first, which no request timeout bounds."""
 PAGE_SIZE = 500
 
+PREFIX = r"[A-Za-z0-9/_-]*"
+"""What may stand behind a Service's address in a path of the API server: a dot or a percent sign could lead out of its proxy."""
+
 Why = Literal["NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized", "Forbidden", "NotFound", "Refused"]
 
 
@@ -128,7 +131,7 @@ class Kubectl:
         text = self.raw(f"{path}?{urlencode(query)}" if query else path)
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise KubectlError("Refused", f"{path}: the answer is no JSON object")

@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 
+from llama_operator.adapters.kubectl import PREFIX
 from llama_operator.scaling.signals import Missing
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -115,7 +116,7 @@ def service_path(url: str) -> str | None:
     except ValueError:
         return None
     found = _SERVICE.fullmatch(parts.hostname or "")
-    if found is None or parts.scheme not in {"http", "https"}:
+    if found is None or parts.scheme not in {"http", "https"} or re.fullmatch(PREFIX, parts.path) is None:
         return None
     number = port or (443 if parts.scheme == "https" else 80)
     return f"/api/v1/namespaces/{found['namespace']}/services/{parts.scheme}:{found['service']}:{number}/proxy{parts.path.rstrip('/')}"
@@ -134,9 +135,13 @@ def through_kubectl(kubectl: Sequence[str], path: str) -> PrometheusInstant:
 
 
 async def run(command: Sequence[str]) -> tuple[int, bytes, str]:
-    """Exit status, standard output and error of a program, which may write MAX_BYTES; more ends it. It is ended with its caller."""
+    """Exit status, standard output and error of a program, which may write MAX_BYTES; more ends it. It is ended with its caller.
+
+    It gets no standard input: it would ask for a password where nobody sees the question.
+    """
+    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=pipe)
     except OSError as error:
         return 127, b"", f"{command[0]}: {error.strerror}"
     if process.stdout is None or process.stderr is None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -17,15 +16,17 @@ from llama_operator.api.problems import Problem
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.forwarding import entrance, forwarded
-from llama_operator.cli.logs_choice import plain
 from llama_operator.cli.numbers import whole
 from llama_operator.cli.openai_stream import Answer, EndpointError, ask, body
 from llama_operator.cli.options import FITS, PROBLEMS
 from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.texts import json_text, plain
 
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 """ECMA-48; only where the standard error is a terminal."""
 MOST_PROMPT_BYTES = 16 * 1024 * 1024
+KEY = re.compile(r"[\x21-\x7e\xa0-\xff]([\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?")
+"""What a header can hold (https://www.rfc-editor.org/rfc/rfc9110#section-5.5), and `http.client` sends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 def endpoint(cluster: Cluster, name: str, given: str | None) -> Iterator[tuple[str, str]]:
     """The URL of the OpenAI API, by a port-forward where none is given, and the model's name there. Raises BadInput."""
     if given is not None:
-        if urlsplit(given).scheme not in {"http", "https"} or not urlsplit(given).netloc:
+        if not _is_url(given):
             problem = Problem(field="--url", given=quoted(given), allowed="a URL as in http://host/v1", remedy="Correct it.")
             raise BadInput.of(problem)
         yield given, served_name(cluster.deployment(name))
@@ -63,6 +64,15 @@ def endpoint(cluster: Cluster, name: str, given: str | None) -> Iterator[tuple[s
     deployment, pod = entrance(cluster, name)
     with forwarded(cluster, pod) as base:
         yield f"{base}/v1", served_name(deployment)
+
+
+def _is_url(text: str) -> bool:
+    """Whether HTTP can send it as it is: a path in other letters is to be given percent-encoded."""
+    try:
+        parts = urlsplit(text)
+        return text.isascii() and text.isprintable() and parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is left open, or a port that is none
+        return False
 
 
 def served_name(deployment: dict[str, object]) -> str:
@@ -82,6 +92,10 @@ def _wishes(arguments: argparse.Namespace, model: str) -> Wishes:
             given = f"{quoted(arguments.api_key_env)}, which is not set"
             problem = Problem(field="--api-key-env", given=given, allowed="the name of a variable that holds the key", remedy="Set it.")
             raise BadInput.of(problem)
+        if KEY.fullmatch(key) is None:
+            given = f"{quoted(arguments.api_key_env)}, whose value no HTTP header can hold"
+            allowed = "the name of a variable that holds a key of one line, in printable Latin-1"
+            raise BadInput.of(Problem(field="--api-key-env", given=given, allowed=allowed, remedy="Set it anew, without a line end."))
     return Wishes(
         model=model,
         system=arguments.system,
@@ -113,22 +127,31 @@ def _talk(url: str, wishes: Wishes, prompt: str | None) -> int:
 
 def _questions(prompt: str | None, model: str) -> Iterator[str]:
     if prompt == "-":
-        yield sys.stdin.read(MOST_PROMPT_BYTES)
+        yield _read(sys.stdin.read)
         return
     if prompt is not None:
         yield prompt
         return
     asks = sys.stdin.isatty()
     if asks:
-        sys.stderr.write(f"Talking to {model}. An empty line or Ctrl-D ends it.\n")
+        sys.stderr.write(f"Talking to {plain(model)}. An empty line or Ctrl-D ends it.\n")
     while True:
         if asks:
             sys.stderr.write("> ")
             sys.stderr.flush()
-        line = sys.stdin.readline(MOST_PROMPT_BYTES)
+        line = _read(sys.stdin.readline)
         if not line.strip():
             return
         yield line.strip()
+
+
+def _read(some: Callable[[int], str]) -> str:
+    """Of the standard input. Raises BadInput."""
+    try:
+        return some(MOST_PROMPT_BYTES)
+    except UnicodeDecodeError as error:
+        given = f"the standard input, with bytes that are no {error.encoding}"
+        raise BadInput.of(Problem(field="--prompt", given=given, allowed="a text", remedy="Convert it: iconv -t UTF-8.")) from None
 
 
 def _answered(url: str, request: dict[str, object], wishes: Wishes) -> Answer | None:
@@ -151,7 +174,7 @@ def _answered(url: str, request: dict[str, object], wishes: Wishes) -> Answer | 
         sys.stdout.write(" …")
         stopped = True
     if wishes.json:
-        sys.stdout.write(json.dumps(answer.to_json(), ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(answer.to_json()) + "\n")
         sys.stdout.flush()
         return answer if answer.complete or stopped else None
     sys.stdout.write("\n")

@@ -19,13 +19,22 @@ from typing import Any
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError
 from llama_operator.api.problems import Problem
-from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.refusals import BadInput, Outage, quoted
 from llama_operator.rendering import names
 
 NAMESPACE = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 """A label of DNS: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/"""
+PASSES = frozenset({"NoAnswer", "Refused"})
+"""Failures that a restart of the API server brings. Refused is what has no word of its own, as a timeout of etcd."""
 SHOWN = 20
 """Names of a list that a message repeats."""
+
+
+def check_namespace(field: str, given: str | None) -> None:
+    """Raises BadInput for what is no namespace's name: it goes into a path of the API server, where a / or a ? would lead elsewhere."""
+    if given is not None and re.fullmatch(NAMESPACE, given) is None:
+        problem = Problem(field=field, given=quoted(given), allowed="a namespace's name", remedy="See kubectl get namespaces.")
+        raise BadInput.of(problem)
 
 
 class Cluster:
@@ -39,11 +48,8 @@ class Cluster:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Cluster:
         """From a command line that `options.add_cluster` has read. Raises BadInput."""
-        given = arguments.namespace
-        if given is not None and re.fullmatch(NAMESPACE, given) is None:
-            problem = Problem(field="--namespace", given=quoted(given), allowed="a namespace's name", remedy="See kubectl get namespaces.")
-            raise BadInput.of(problem)
-        return cls(Kubectl(kubeconfig=arguments.kubeconfig, context=arguments.context), given)
+        check_namespace("--namespace", arguments.namespace)
+        return cls(Kubectl(kubeconfig=arguments.kubeconfig, context=arguments.context), arguments.namespace)
 
     @cached_property
     def namespace(self) -> str:
@@ -101,11 +107,12 @@ class Cluster:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Raises BadInput where kubectl inside raised KubectlError."""
+        """Raises BadInput where kubectl inside raised KubectlError; Outage where that may pass."""
         try:
             yield
         except KubectlError as error:
-            raise BadInput.of(problem_of(error)) from None
+            kind = Outage if error.why in PASSES else BadInput
+            raise kind.of(problem_of(error)) from None
 
 
 _WORDS: Mapping[str, tuple[str, str, str]] = {

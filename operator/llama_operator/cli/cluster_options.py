@@ -35,6 +35,7 @@ def _top(parser: argparse.ArgumentParser) -> None:
     add_options(
         parser,
         ("--prometheus", "URL", "Prometheus as this machine reaches it (the operator's, through the API server)"),
+        ("--operator-namespace", "NAMESPACE", "where the operator runs, whose Prometheus is asked (it is looked for)"),
         ("--window", "TIME", "over which rates and percentiles are taken, as in 5m (5m)"),
     )
     _end(parser)

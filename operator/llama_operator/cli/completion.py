@@ -65,12 +65,12 @@ def complete(words: Sequence[str]) -> int:
 
 
 def _names(words: Sequence[str]) -> list[str]:
-    from llama_operator.adapters.kubectl import Kubectl  # only where a name is completed
-    from llama_operator.cli.cluster import Cluster
+    from llama_operator.cli.cluster import Cluster  # only where a name is completed
 
     given = dict(pairwise(words))
+    flags = argparse.Namespace(kubeconfig=given.get("--kubeconfig"), context=given.get("--context"), namespace=given.get("-n"))
     try:
-        here = Cluster(Kubectl(kubeconfig=given.get("--kubeconfig"), context=given.get("--context")), given.get("-n")).deployments()
+        here = Cluster.of(flags).deployments()
     except BadInput:
         return []
     return sorted(name for item in here if (name := str(item["metadata"]["name"])).startswith(words[-1]))

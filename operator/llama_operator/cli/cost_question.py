@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,19 +19,21 @@ from dataclasses import dataclass
 
 import httpx
 
+from llama_operator.adapters.kubectl import Kubectl, KubectlError
 from llama_operator.adapters.prometheus_instant import (
     ANSWER_SECONDS,
     CONNECT_SECONDS,
     Labels,
     PrometheusInstant,
     over_http,
-    run,
     service_path,
     through_kubectl,
 )
 from llama_operator.api.price import MOST
 from llama_operator.api.problems import Problem
 from llama_operator.api.rules import NAME
+from llama_operator.cli.cluster import Cluster, check_namespace
+from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.cli.simulate_history import LAST_PORT, LONGEST, read_window
 from llama_operator.scaling.signals import Missing
@@ -56,7 +57,8 @@ class Question:
     name: str
     window: int
     prometheus: str | None
-    kubectl: Sequence[str]
+    kubectl: Kubectl
+    operator_namespace: str | None
     hour_price: float | None
     """Instead of what the installation says."""
 
@@ -72,12 +74,12 @@ class Answer:
 
 def read_question(arguments: argparse.Namespace) -> Question:
     """The options. Raises BadInput with all that is wrong."""
+    cluster = Cluster.of(arguments)
+    check_namespace("--operator-namespace", arguments.operator_namespace)
     problems = []
-    for field, name, pattern in (("NAME", arguments.name, NAME), ("--namespace", arguments.namespace, _LABEL)):
-        if name is None or len(name) > 63 or re.fullmatch(pattern, name) is None:
-            given = quoted(name) if name else "nothing"
-            remedy = "Name a LlamaDeployment: kubectl get lld -A lists them."
-            problems.append(Problem(field=field, given=given, allowed="a name of Kubernetes", remedy=remedy))
+    if len(arguments.name) > 63 or re.fullmatch(NAME, arguments.name) is None:
+        remedy = "Name a LlamaDeployment: kubectl get lld -A lists them."
+        problems.append(Problem(field="NAME", given=quoted(arguments.name), allowed="a name of Kubernetes", remedy=remedy))
     window = read_window(arguments.window)
     if window is None or not SHORTEST <= window <= LONGEST:
         allowed = "a time from 1m to 366d, as in 30m, 24h or 7d"
@@ -92,13 +94,13 @@ def read_question(arguments: argparse.Namespace) -> Question:
         problems.append(Problem(field="--prometheus", given=quoted(arguments.prometheus), allowed=allowed, remedy="Correct it."))
     if problems:
         raise BadInput.of(*problems)
-    context = ("--context", arguments.context) if arguments.context else ()
     return Question(
-        namespace=arguments.namespace,
+        namespace=cluster.namespace,
         name=arguments.name,
         window=window or 0,
         prometheus=arguments.prometheus,
-        kubectl=("kubectl", *context, f"--request-timeout={ANSWER_SECONDS:g}s"),
+        kubectl=cluster.kubectl,
+        operator_namespace=arguments.operator_namespace,
         hour_price=price,
     )
 
@@ -183,43 +185,31 @@ def read_table(rows: Sequence[tuple[Labels, float]]) -> list[ApiPrice]:
 @asynccontextmanager
 async def _prometheus(question: Question) -> AsyncIterator[PrometheusInstant]:
     given = question.prometheus
+    kubectl = question.kubectl.command(f"--request-timeout={ANSWER_SECONDS:g}s")
+    url = given if given is not None else await asyncio.to_thread(_operators, question)
     async with httpx.AsyncClient(timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)) as client:
         if given is not None and (found := _SERVICE.fullmatch(given)):
-            yield through_kubectl(question.kubectl, service_path(f"http://{found[3]}.{found[1]}:{found[5]}") or "")
+            yield through_kubectl(kubectl, service_path(f"http://{found[3]}.{found[1]}:{found[5]}") or "")
             return
-        url = given or await _operators(question.kubectl)
         path = None if given else service_path(url)
-        yield through_kubectl(question.kubectl, path) if path else over_http(client, url)
+        yield through_kubectl(kubectl, path) if path else over_http(client, url)
 
 
-async def _operators(kubectl: Sequence[str]) -> str:
+def _operators(question: Question) -> str:
     """The address that the operator was given. Raises BadInput."""
-    listing = [*kubectl, "get", "deployments", "-A", "-l", "app.kubernetes.io/name=llama-operator", "-o", "json"]
-    status, out, said = await run(listing)
-    why = " ".join(said.split())[:200] or f"kubectl ends with status {status}"
-    remedy = f"Give --prometheus: a URL, or NAMESPACE/SERVICE:PORT. {SET_UP}"
-    if status == 0:
-        urls = read_urls(out)
-        if len(urls) == 1:
-            return urls[0]
-        why = f"the operators of this cluster name {len(urls)} of them"
-    raise BadInput.of(Problem(field="--prometheus", given=f"nothing, and {why}", allowed="one that can be found", remedy=remedy))
-
-
-def read_urls(out: bytes) -> list[str]:
-    """The Prometheus addresses in the environments of a list of Deployments, each once."""
+    path = of_operators(question.operator_namespace, "/apis/apps/v1", "deployments")
     try:
-        items = json.loads(out)["items"]
-        entries = [
-            entry
-            for item in items
-            for container in item["spec"]["template"]["spec"]["containers"]
-            for entry in container.get("env") or []
-            if entry["name"] == "LLAMA_OPERATOR_PROMETHEUS_URL"
-        ]
-        return sorted({str(entry["value"]) for entry in entries if entry.get("value")})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return []
+        url = prometheus_url(everything(question.kubectl, path, OPERATORS))
+    except KubectlError as error:
+        why = error.message
+    except Ambiguous as error:
+        why = str(error)
+    else:
+        if url is not None:
+            return url
+        why = "no operator of this cluster names one"
+    remedy = f"Give --prometheus (a URL, or NAMESPACE/SERVICE:PORT), or --operator-namespace. {SET_UP}"
+    raise BadInput.of(Problem(field="--prometheus", given=f"nothing, and {why}", allowed="one that can be found", remedy=remedy))
 
 
 def _no_answer(missing: Missing) -> BadInput:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.cli.cluster import check_namespace
 from llama_operator.cli.doctor_facts import Facts, Object, Objects, Samples, setting
 from llama_operator.cli.findings import Unread
 from llama_operator.cli.prometheus_service import PrometheusError, Queries
@@ -27,14 +28,17 @@ T = TypeVar("T")
 
 
 def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
-    """Everything. Raises KubectlError where the cluster does not answer at all, or knows nobody of that name."""
+    """Everything. Raises KubectlError where the cluster does not answer at all, or knows nobody of that name, and BadInput for a namespace
+    that can be none.
+    """
+    operators = of_operators(operator_namespace, "/apis/apps/v1", "deployments")
+    leases = of_operators(operator_namespace, "/apis/coordination.k8s.io/v1", "leases")
     version = _try(lambda: _object(kubectl, "/version"), fatal=("NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized"))
-    operators = _in(operator_namespace, "/apis/apps/v1", "deployments")
     heads = f"{names.MANAGED_SELECTOR}"
     found = together(
         lambda: _try(lambda: _maybe(kubectl, CRD_PATH)),
         lambda: _try(lambda: everything(kubectl, operators, OPERATORS)),
-        lambda: _try(lambda: everything(kubectl, _in(operator_namespace, "/apis/coordination.k8s.io/v1", "leases"))),
+        lambda: _try(lambda: everything(kubectl, leases)),
         lambda: _try(lambda: kubectl.list(names.KIND), absent=[]),
         lambda: _try(lambda: kubectl.list("Node")),
         lambda: _try(lambda: everything(kubectl, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")),
@@ -43,7 +47,7 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
         lambda: _try(lambda: everything(kubectl, "/apis/nvidia.com/v1/clusterpolicies"), absent=None),
         lambda: _try(lambda: _object(kubectl, "/apis/monitoring.coreos.com/v1"), absent=None),
     )
-    crd, deployed, leases, llamas, nodes, node_leases, classes, claims, policies, monitors = found
+    crd, deployed, leases_there, llamas, nodes, node_leases, classes, claims, policies, monitors = found
     samples, rights = together(
         lambda: _samples(kubectl, deployed),
         lambda: _rights(kubectl, deployed, llamas),
@@ -52,7 +56,7 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
         version=version,
         crd=crd,
         operators=deployed,
-        leases=leases,
+        leases=leases_there,
         deployments=llamas,
         nodes=nodes,
         node_leases=node_leases,
@@ -83,12 +87,13 @@ def _try(ask: Callable[[], T], *, absent: Any = _MUST_BE, fatal: tuple[str, ...]
 
 
 def everything(kubectl: Kubectl, path: str, labels: str | None = None) -> list[dict[str, Any]]:
-    """All objects at a path, page by page. Raises KubectlError."""
+    """All objects at a path, page by page, with the kind that a list says once for all of them. Raises KubectlError."""
     query = {"limit": str(PAGE_SIZE), **({"labelSelector": labels} if labels else {})}
     items: list[dict[str, Any]] = []
     while True:
         page = _object(kubectl, f"{path}?{urlencode(query)}")
-        items += page.get("items") or []
+        kind = str(page.get("kind") or "").removesuffix("List")
+        items += [{**({"kind": kind} if kind else {}), **item} for item in page.get("items") or []]
         token = (page.get("metadata") or {}).get("continue")
         if not token:
             return items
@@ -98,7 +103,7 @@ def everything(kubectl: Kubectl, path: str, labels: str | None = None) -> list[d
 def _object(kubectl: Kubectl, path: str) -> dict[str, Any]:
     try:
         body = json.loads(kubectl.raw(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise KubectlError("Refused", f"{path}: the answer is no JSON object")
@@ -114,25 +119,40 @@ def _maybe(kubectl: Kubectl, path: str) -> dict[str, Any] | None:
         raise
 
 
-def _in(namespace: str | None, prefix: str, plural: str) -> str:
+def of_operators(namespace: str | None, prefix: str, plural: str) -> str:
+    """The path of objects of the operator's namespace, or of all where it is looked for. Raises BadInput."""
+    check_namespace("--operator-namespace", namespace)
     return f"{prefix}/{plural}" if namespace is None else f"{prefix}/namespaces/{namespace}/{plural}"
 
 
-def prometheus_url(operators: Objects | Unread) -> str | None:
-    """What the operator was given; None where it was given none, or there is no operator."""
-    known = [] if isinstance(operators, Unread) else operators
-    return next((url for item in known if (url := setting(item, "PROMETHEUS_URL"))), None)
+class Ambiguous(Exception):
+    """Several namespaces say that the operator runs there, and name different addresses; the text says so."""
+
+
+def prometheus_url(operators: Objects) -> str | None:
+    """What the operator was given; None where it was given none, or there is no operator. Raises Ambiguous.
+
+    Whoever may make a Deployment anywhere can label it as the operator's, and a Lease beside it: where namespaces differ, none is believed.
+    """
+    given: dict[str, set[str]] = {}
+    for item in operators:
+        there = given.setdefault(str(item["metadata"].get("namespace", "")), set())
+        there.update(url for url in (setting(item, "PROMETHEUS_URL"),) if url)
+    answers = {url for there in given.values() for url in there or {""}}
+    if len(answers) > 1:
+        raise Ambiguous(f"the operators of this cluster, in {', '.join(sorted(given))}, do not name one Prometheus but {len(answers)}")
+    return (answers.pop() or None) if answers else None
 
 
 def _samples(kubectl: Kubectl, operators: Objects | Unread) -> Samples | Unread | None:
     if isinstance(operators, Unread):
         return Unread(operators.why)
-    url = prometheus_url(operators)
-    if url is None:
-        return None
     try:
+        url = prometheus_url(operators)
+        if url is None:
+            return None
         found = Queries(kubectl, url).instant(SCRAPES)
-    except PrometheusError as error:
+    except (Ambiguous, PrometheusError) as error:
         return Unread(str(error))
     return Samples(
         pods={f"{item.labels.get(metric.LABEL_NAMESPACE)}/{item.labels.get(metric.LABEL_POD)}": int(item.value) for item in found}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import queue
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster, problem_of
 from llama_operator.cli.logs_choice import ENGINE_FILES, READER, Line, Source, choose, shown
 from llama_operator.cli.numbers import seconds, whole
-from llama_operator.cli.options import FITS, PROBLEMS, PROGRAM
+from llama_operator.cli.options import FITS, PROBLEMS
 from llama_operator.cli.output import open_console
 from llama_operator.cli.refusals import BadInput
+from llama_operator.cli.texts import json_text
 from llama_operator.rendering import names
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def _answer(cluster: Cluster, words: Sequence[str]) -> Finished:
 
 
 def _complain(source: Source, answer: Finished) -> int:
-    sys.stderr.write(f"{PROGRAM}: pod {source.pod}: {problem_of(explain(answer)).message}\n")
-    return PROBLEMS
+    return refusals.tell(BadInput([f"pod {source.pod}: {problem_of(explain(answer)).message}"]))
 
 
 def _follow(commands: Mapping[Source, Sequence[str]], console: Console | None) -> int:
@@ -162,7 +161,7 @@ def _pump(source: Source, stream: IO[str] | None, lines: queue.Queue[Line | None
 
 def _write(lines: Sequence[Line], console: Console | None) -> None:
     if console is None:
-        sys.stdout.writelines(json.dumps(line.to_json(), ensure_ascii=False) + "\n" for line in lines)
+        sys.stdout.writelines(json_text(line.to_json()) + "\n" for line in lines)
         return
     from rich.text import Text  # needs rich
 

@@ -5,14 +5,13 @@ The agents and the operator log one JSON object a line; they are shown as time, 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.refusals import BadInput, quoted
+from llama_operator.cli.texts import plain, read_json
 from llama_operator.lifecycle.observed import Pod
 from llama_operator.rendering import names
 
@@ -100,7 +99,7 @@ def said(text: str) -> dict[str, Any] | None:
     if not text.startswith("{"):
         return None
     try:
-        body = json.loads(text)
+        body = read_json(text)
     except ValueError:
         return None
     return body if isinstance(body, dict) else None
@@ -124,12 +123,3 @@ def shown(line: Line) -> Iterator[tuple[str, str]]:
         yield f"  {plain(rest)}", "bright_black"
     if error is not None:
         yield f"\n{plain(str(error))}", "red"
-
-
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
-"""What a log could move a terminal's cursor, title or clipboard with: CSI and OSC sequences (ECMA-48) and control characters."""
-
-
-def plain(text: str) -> str:
-    """A text of a log as a terminal may be shown it."""
-    return CONTROL.sub("", text)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from llama_operator.cli.texts import read_json
+
 FIRST_SECONDS = 900.0
 """For the next byte. A head holds requests while replicas load, which takes minutes for a large model."""
 MOST_ERROR_BYTES = 64 * 1024
@@ -81,7 +83,7 @@ def read(lines: Iterable[bytes], clock: Callable[[], float]) -> Iterator[tuple[s
             answer = replace(answer, complete=True)
             break
         try:
-            event = json.loads(data) if data else None
+            event = read_json(data) if data else None
         except ValueError:
             continue
         if not isinstance(event, dict):
@@ -119,21 +121,26 @@ def ask(url: str, request: Mapping[str, Any], key: str | None, clock: Callable[[
     """Sends a chat request to `URL/chat/completions` and reads its stream. `clock` gives seconds on any scale. Raises EndpointError."""
     parts = urlsplit(url)
     secure = parts.scheme == "https"
-    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(parts.netloc, timeout=FIRST_SECONDS)
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **({"Authorization": f"Bearer {key}"} if key else {})}
+    connection: http.client.HTTPConnection | None = None
     try:
+        connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(parts.netloc, timeout=FIRST_SECONDS)
         begun = clock()
         connection.request("POST", f"{parts.path.rstrip('/')}/chat/completions", json.dumps(request), headers)
         answer = connection.getresponse()
         if answer.status != 200:
             raw = answer.read(MOST_ERROR_BYTES)
             try:
-                said = _said(json.loads(raw))
+                said = _said(read_json(raw))
             except ValueError:
                 said = raw[:200].decode("utf-8", "replace")
             raise EndpointError(answer.status, said or answer.reason)
         yield from read(answer, lambda: clock() - begun)
     except (OSError, http.client.HTTPException) as error:
         raise EndpointError(0, f"{type(error).__name__} {error}".rstrip()) from None
+    except ValueError:
+        # Its text repeats the header, and with it the key.
+        raise EndpointError(0, "the URL, or the key, cannot be sent by HTTP") from None
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()

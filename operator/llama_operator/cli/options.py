@@ -188,10 +188,10 @@ def _cost(parser: argparse.ArgumentParser) -> None:
         ("--window", "TIME", "how far back, as in 30m, 24h or 7d (24h)"),
         ("--prometheus", "WHERE", "http://… or NAMESPACE/SERVICE:PORT, through the API server (the one that the operator reads)"),
         ("--gpu-hour-price", "PRICE", "dollars for one accelerator and hour (what the installation says)"),
-        ("--context", "CONTEXT", "of the kubeconfig (the current one)"),
+        ("--operator-namespace", "NAMESPACE", "where the operator runs, whose Prometheus is asked (it is looked for)"),
     )
-    parser.add_argument("-n", "--namespace", metavar="NAMESPACE", default="default", help="its namespace (default)")
     parser.add_argument("-o", "--output", metavar="FORMAT", default=COST_OUTPUTS[0], help="table or json (table)")
+    add_cluster(parser)
     parser.set_defaults(window="24h")
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 import yaml
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.refusals import BadInput
+from llama_operator.cli.texts import json_text, plain
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 PLAIN_WIDTH = 110
 """Columns where the output is no terminal, so that a file or a pipe shows the same everywhere."""
@@ -22,13 +23,14 @@ PLAIN_WIDTH = 110
 def write_document(document: dict[str, Any], output: str) -> None:
     """The document on the standard output, `json` or `yaml`."""
     if output == "json":
-        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(document, indent=2) + "\n")
     else:
         sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=PLAIN_WIDTH))
 
 
 def open_console(file: TextIO | None = None) -> Console:
-    """A console for `write_tables`, on the standard output or that file.
+    """A console for `write_tables`, on the standard output or that file. What it draws are texts of others, as a pod's message: no control
+    character of it reaches a terminal. rich takes five out and lets ESC and C1 pass.
 
     Raises BadInput where rich is not installed, as in the operator's image.
     """
@@ -42,9 +44,16 @@ def open_console(file: TextIO | None = None) -> Console:
             remedy="Install llama-operator[cli], or choose -o json.",
         )
         raise BadInput.of(problem) from None
+
+    class PlainConsole(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+            for segment in super().render(renderable, options):
+                # Those with `control` are rich's own, as a live picture needs them.
+                yield segment if segment.control else segment._replace(text=plain(segment.text))
+
     file = sys.stdout if file is None else file
     width = None if file.isatty() else PLAIN_WIDTH
-    return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
+    return PlainConsole(file=file, width=width, highlight=False, emoji=False, markup=False)
 
 
 def write_tables(console: Console, tables: Iterable[RenderableType]) -> None:

@@ -6,14 +6,14 @@ or pod, so that an answer is small however many series there are.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from llama_operator.adapters.kubectl import Kubectl, KubectlError
+from llama_operator.adapters.kubectl import PREFIX, Kubectl, KubectlError
+from llama_operator.cli.texts import read_json
 
 PORTS = {"http": 80, "https": 443}
 URL_SECONDS = 10.0
@@ -46,7 +46,7 @@ def service_path(url: str) -> str | None:
     except ValueError:
         return None
     match = re.fullmatch(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)\.([a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.svc(\.[-a-z0-9.]+)?)?", parts.hostname or "")
-    if match is None or parts.scheme not in PORTS:
+    if match is None or parts.scheme not in PORTS or re.fullmatch(PREFIX, parts.path) is None:
         return None
     secure = "https:" if parts.scheme == "https" else ""
     return f"/api/v1/namespaces/{match[3]}/services/{secure}{match[1]}:{port or PORTS[parts.scheme]}/proxy{parts.path.rstrip('/')}"
@@ -63,7 +63,7 @@ class Queries:
         """The result of a query at this moment. Raises PrometheusError."""
         text = self._over_http(query) if self._direct else self._through_the_api_server(query)
         try:
-            body = json.loads(text)
+            body = read_json(text)
         except ValueError:
             raise PrometheusError(f"{self._url} answers no JSON: {text[:60]!r}") from None
         if not isinstance(body, dict) or body.get("status") != "success":

@@ -1,7 +1,8 @@
 """Takes out of texts and objects what must not leave the cluster: tokens, keys, passwords, prompts. Pure.
 
     objects     values under names that say that they are secret; every environment variable but those of ours that hold none; data of
-                Secrets and ConfigMaps; kubectl's copy of what was applied; then every text that is left
+                Secrets and ConfigMaps; the copies that kubectl, kapp or Rancher keep of what was applied; then every text that is left.
+                A text that is JSON is an object; what is deeper than `texts.DEEPEST` is taken out whole
     texts       what is known by its form (PEM, JWT, hub, cloud and forge tokens, credentials in URLs and headers), what stands after a name
                 that says so, what follows the word prompt, and long runs of hex or base64 that could be a key
     log lines   only ours, which are JSON; of other programs' lines the number. A prompt has no form: where one could be, nothing is kept
@@ -11,16 +12,18 @@ Too much is taken rather than too little. Numbers and booleans stay, but for tho
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from llama_operator.cli.texts import DEEPEST, TooDeep, json_text, read_json
+
 GONE = "[redacted]"
 
 SECRET_NAME = re.compile(
-    r"token(?!s|izer|ization)|secret(?!s?_?-?(?:key)?_?(?:ref|name|s$))|passw|pwd|api[-_.]?key|access[-_.]?key|authori[sz]ation|credential"
-    r"|private[-_.]?key|cookie|signature|bearer|encryption[-_.]?key|client[-_.]?key|certificate|kubeconfig|dockerconfig",
+    r"token(?!s|izer|ization)|secret(?!s?_?-?(?:key)?_?(?:ref|name|s$))|pass(?:w|phrase|(?![a-z]))|pwd|api[-_.]?key|access[-_.]?key|authori[sz]ation|credential"
+    r"|private[-_.]?key|cookie|signature|bearer|encryption[-_.]?key|client[-_.]?key|certificate|kubeconfig|dockerconfig"
+    r"|account[-_.]?key|[-_]key\b|\bsig\b",
     re.IGNORECASE,
 )
 """A name whose value is secret. `tokens`, `tokenizer` and the names of Secrets are none."""
@@ -32,9 +35,12 @@ PROMPT_NAME = re.compile(
 """A name whose value is what users said, or were answered."""
 KEPT = frozenset({"automountServiceAccountToken", "serviceAccountToken", "tokenSecretRef", "apiKeysSecretRef", "imagePullSecrets"})
 """Names that look secret, and whose values are references or switches: they are looked into."""
-DROPPED = frozenset({"managedFields", "kubectl.kubernetes.io/last-applied-configuration"})
+DROPPED = re.compile(r"^managedFields$|last-applied-configuration$|/(?:original|applied)$")
+"""Copies of a whole object: kubectl's, kapp's (kapp.k14s.io/original), Rancher's (objectset.rio.cattle.io/applied: gzip in base64)."""
 HELD = frozenset({"data", "stringData", "binaryData"})
 """Of a Secret or a ConfigMap: all that is in it."""
+ENVIRONMENT = frozenset({"env", "envFrom", "env_vars"})
+"""Environment variables: of a container, and of Ray's runtime environment."""
 
 SAFE_VARIABLE = re.compile(
     r"(?:LLAMA_OPERATOR_(?!EXTRA)|LLAMA_(?:ROLE|GANG|RANK|HEAD|POD_NAME|POD_IP|RUN_DIR)$|RAY_AUTH_MODE$"
@@ -50,7 +56,8 @@ _FORMS = (
     r"\b(?:gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,4}-|xox[abeprs]-|npm_|pypi-|dckr_pat_|ya29\.)[A-Za-z0-9_.-]{8,}",  # forges, chats
     r"\b(?:AKIA|ASIA|AGPA|AROA|AIDA)[A-Z0-9]{12,}",  # AWS
     r"\bAIza[A-Za-z0-9_-]{20,}",  # Google
-    r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)",  # user:password in a URL
+    r"(?<=://)[^/\s\"]+(?=@)",  # user:password in a URL, or a token alone; a password may hold an @
+    r"\bH4sI[A-Za-z0-9+/_-]{16,}={0,2}",  # gzip in base64: what is in it is not looked at
     r"(?i:(?<=bearer )|(?<=basic )|(?<=negotiate ))\S+",
     r"(?<!sha256:)(?<![0-9a-fA-F])[0-9a-fA-F]{32,}(?![0-9a-fA-F])",  # Ray's tokens are 64 hex digits; digests of images are none
     # Keys in base64: long, with small and capital letters and digits.
@@ -63,6 +70,11 @@ NAMED = re.compile(
     rf"(?P<name>{_NAME})(?P<sign>\\?[\"']?\s*(?:[:=]|\s(?=\S))\s*)(?P<value>\\?(?:{_QUOTED})|\[[^\]]*\]?|[^\s,;&}}\])]+)", re.IGNORECASE
 )
 """A secret name with its value: `token=x`, `"api_key": "x"`, `--api-key x`, `?signature=x&`."""
+PAIRED = re.compile(
+    rf"(?P<name>\bname\\?[\"']?\s*[:=]\s*\\?[\"']?{_NAME}\\?[\"']?[\s,;-]*\\?[\"']?value\\?[\"']?\s*[:=]\s*)(?P<value>\\?(?:{_QUOTED})|[^\s,;&}}\])]+)",
+    re.IGNORECASE,
+)
+"""A variable as Kubernetes writes it, in JSON or YAML: `{"name": "DB_PASSWORD", "value": "x"}`."""
 SAID = re.compile(
     r"(?P<name>\b(?:prompts?|messages|content|completions?|choices|delta|(?:input|output|generated|prompt)_?text|prompt_?(?:token_?)?ids)"
     r"\\?[\"']?\s*[:=]).*",
@@ -82,6 +94,7 @@ def redact_text(text: str) -> str:
     """A text without what looks like a secret, or like what users said. Doing it twice changes nothing."""
     text = HEADERS.sub(lambda match: f"{match['name']}{GONE}", text)
     text = SAID.sub(lambda match: f"{match['name']} {GONE}", text)
+    text = PAIRED.sub(lambda match: match[0] if match["value"].startswith(GONE[:-1]) else f"{match['name']}{GONE}", text)
     text = NAMED.sub(_named, text)
     return FORMS.sub(GONE, text)
 
@@ -93,22 +106,46 @@ def _named(match: re.Match[str]) -> str:
     return f"{match['name']}{match['sign']}{GONE}"
 
 
-def redact(value: Any, name: str = "") -> Any:
-    """An object as the API server gives it, or any part of it; `name` is the key that it stands under."""
+def redact(value: Any, name: str = "", depth: int = 0) -> Any:
+    """An object as the API server gives it, or any part of it; `name` is the key that it stands under, `depth` how far down that is."""
+    if depth > DEEPEST:
+        return GONE
     if isinstance(value, Mapping):
-        held = value.get("kind") in {"Secret", "ConfigMap"}
-        return {
-            redact_text(str(key)): _everything_of(item) if held and key in HELD else redact(item, str(key))
-            for key, item in value.items()
-            if key not in DROPPED
-        }
-    if name in {"env", "envFrom"} and isinstance(value, list):
-        return [_variable(item) for item in value]
+        return _redacted_map(value, name, depth)
+    if name in ENVIRONMENT and isinstance(value, list):
+        return [_variable(item, depth) for item in value]
     if is_secret(name) and not isinstance(value, bool) and value is not None:
-        return _everything_of(value)
+        return _everything_of(value, depth)
     if isinstance(value, list):
-        return [GONE if _asks_for_a_secret(before) else redact(item, name) for before, item in zip([None, *value], value, strict=False)]
-    return redact_text(value) if isinstance(value, str) else value
+        words = zip([None, *value], value, strict=False)
+        return [GONE if _asks_for_a_secret(before) else redact(item, name, depth + 1) for before, item in words]
+    return _redacted_string(value, name, depth) if isinstance(value, str) else value
+
+
+def _redacted_map(value: Mapping[Any, Any], name: str, depth: int) -> dict[str, Any]:
+    # An item of a list that the API server gave says no kind: it may be a Secret.
+    held = value.get("kind") in {"Secret", "ConfigMap"} or ("kind" not in value and "metadata" in value)
+    names_a_secret = isinstance(value.get("name"), str) and SECRET_NAME.search(value["name"]) is not None
+    done = {}
+    for key, item in value.items():
+        if DROPPED.search(str(key)):
+            continue
+        everything = (held and key in HELD) or (names_a_secret and key == "value") or (name in ENVIRONMENT and not _is_safe(str(key)))
+        done[redact_text(str(key))] = _everything_of(item, depth + 1) if everything else redact(item, str(key), depth + 1)
+    return done
+
+
+def _redacted_string(text: str, name: str, depth: int) -> str:
+    """A text; one that is JSON as the object that it says, since nothing but its shape tells what belongs to a secret name."""
+    if text.lstrip()[:1] in {"{", "["}:
+        try:
+            value = read_json(text)
+        except TooDeep:
+            return GONE
+        except ValueError:
+            return redact_text(text)
+        return json_text(redact(value, name, depth + 1))
+    return redact_text(text)
 
 
 def _asks_for_a_secret(word: Any) -> bool:
@@ -121,23 +158,27 @@ def is_secret(name: str) -> bool:
     return name not in KEPT and (SECRET_NAME.search(name) is not None or PROMPT_NAME.match(name) is not None)
 
 
-def _everything_of(value: Any) -> Any:
+def _everything_of(value: Any, depth: int) -> Any:
     """The shape stays, where it has one: what is missing is seen."""
-    if isinstance(value, Mapping):
-        return {redact_text(str(key)): _everything_of(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_everything_of(item) for item in value]
+    if depth <= DEEPEST and isinstance(value, Mapping):
+        return {redact_text(str(key)): _everything_of(item, depth + 1) for key, item in value.items()}
+    if depth <= DEEPEST and isinstance(value, list):
+        return [_everything_of(item, depth + 1) for item in value]
     return GONE
 
 
-def _variable(item: Any) -> Any:
+def _is_safe(variable: str) -> bool:
+    return SAFE_VARIABLE.match(variable) is not None and SECRET_NAME.search(variable) is None
+
+
+def _variable(item: Any, depth: int) -> Any:
     """An environment variable: its name, and its value where it is ours and no secret; a reference to a Secret is a name."""
     if not isinstance(item, Mapping):
         return GONE
     name = str(item.get("name", ""))
-    safe = SAFE_VARIABLE.match(name) is not None and SECRET_NAME.search(name) is None
+    safe = _is_safe(name)
     return {
-        str(key): (redact(part, str(key)) if safe or key != "value" else GONE) if key != "name" else redact_text(name)
+        str(key): (redact(part, str(key), depth + 2) if safe or key != "value" else GONE) if key != "name" else redact_text(name)
         for key, part in item.items()
     }
 
@@ -150,7 +191,7 @@ def redact_log(lines: Iterable[str]) -> tuple[list[str], int]:
         if body is None:
             others += 1
         else:
-            kept.append(json.dumps(redact(body), ensure_ascii=False))
+            kept.append(json_text(redact(body)))
     return kept, others
 
 
@@ -159,7 +200,7 @@ def _ours(line: str) -> dict[str, Any] | None:
     if not line.startswith("{") or len(line) > LONGEST_LINE:
         return None
     try:
-        body = json.loads(line)
+        body = read_json(line)
     except ValueError:
         return None
     known = (

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.options import OUTPUTS, PROBLEMS, PROGRAM
+from llama_operator.cli.texts import plain
 
 
 class BadInput(Exception):
@@ -22,10 +23,14 @@ class BadInput(Exception):
         return cls(problem.message for problem in problems)
 
 
+class Outage(BadInput):
+    """The cluster does not answer now. A command that watches goes on; what is otherwise refused will be refused again."""
+
+
 def tell(refused: BadInput) -> int:
-    """Says it; returns the exit status."""
+    """Says it; returns the exit status. A line may repeat what a cluster or an endpoint said, which a terminal must not obey."""
     for line in refused.lines:
-        sys.stderr.write(f"{PROGRAM}: {line}\n")
+        sys.stderr.write(f"{PROGRAM}: {plain(line)}\n")
     return PROBLEMS
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_operator.adapters.kubectl import KubectlError, together
@@ -16,8 +16,9 @@ from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.options import FITS
 from llama_operator.cli.output import open_console, write_document, write_tables
-from llama_operator.cli.refusals import BadInput
+from llama_operator.cli.refusals import BadInput, Outage
 from llama_operator.cli.status_view import SCHEMA_VERSION, Objects, deployment_view, node_views, status_document
+from llama_operator.cli.texts import json_text
 from llama_operator.rendering import names
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _drawn(document: dict[str, Any], arguments: argparse.Namespace, *, ascii_onl
 
 def _watch(cluster: Cluster, arguments: argparse.Namespace, console: Console | None) -> int:
     """Until Ctrl-C. On a terminal the picture is drawn anew; elsewhere each change is a document, or a table, of its own. Raises BadInput
-    where the first look fails; later ones are tried again.
+    where the first look fails, or the cluster answers a later one with a refusal; where it does not answer, it is asked again.
     """
     document = read(cluster, arguments)
     if console is not None and console.is_terminal:
@@ -126,11 +127,11 @@ def _watch(cluster: Cluster, arguments: argparse.Namespace, console: Console | N
         if (told := _without_times(document)) != said:
             said = told
             if console is None:
-                sys.stdout.write(json.dumps(document, ensure_ascii=False) + "\n")
+                sys.stdout.write(json_text(document) + "\n")
             else:
                 write_tables(console, _drawn(document, arguments, ascii_only=console.options.ascii_only))
             sys.stdout.flush()
-        document = _again(cluster, arguments) or document
+        document = again(partial(read, cluster, arguments), WATCH_SECONDS) or document
 
 
 def _live(cluster: Cluster, arguments: argparse.Namespace, console: Console, document: dict[str, Any]) -> int:
@@ -143,7 +144,7 @@ def _live(cluster: Cluster, arguments: argparse.Namespace, console: Console, doc
 
     with Live(picture(), console=console, auto_refresh=False) as live:
         while True:
-            newer = _again(cluster, arguments)
+            newer = again(partial(read, cluster, arguments), WATCH_SECONDS)
             if newer is None:
                 live.update(Group(picture(), "the cluster does not answer; trying again"), refresh=True)
                 continue
@@ -151,12 +152,14 @@ def _live(cluster: Cluster, arguments: argparse.Namespace, console: Console, doc
             live.update(picture(), refresh=True)
 
 
-def _again(cluster: Cluster, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """The next look, after a pause; None where it failed: an API server that restarts must not end a watch."""
-    pause(WATCH_SECONDS)
+def again(ask: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any] | None:
+    """The next look of a watch, after a pause; None where the cluster did not answer: an API server that restarts must not end a watch.
+    Raises BadInput for what will not pass, as a deployment that was deleted.
+    """
+    pause(seconds)
     try:
-        return read(cluster, arguments)
-    except BadInput:
+        return ask()
+    except Outage:
         return None
 
 

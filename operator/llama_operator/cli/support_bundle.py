@@ -18,7 +18,7 @@ from llama_operator.api.problems import Problem
 from llama_operator.cli import doctor, refusals
 from llama_operator.cli.bundle_files import About, Log, Material, archive, files
 from llama_operator.cli.cluster import Cluster
-from llama_operator.cli.doctor_reading import OPERATORS, everything
+from llama_operator.cli.doctor_reading import OPERATORS, everything, of_operators
 from llama_operator.cli.numbers import whole
 from llama_operator.cli.options import FITS
 from llama_operator.cli.output import write_document
@@ -63,17 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 def gather(cluster: Cluster, arguments: argparse.Namespace, tail: int, now: float) -> Material:
     """Everything, as it is; nothing of it is redacted yet. Raises BadInput."""
+    kubectl, place = cluster.kubectl, arguments.operator_namespace
+    groups = {"deployments": "/apis/apps/v1", "pods": "/api/v1", "leases": "/apis/coordination.k8s.io/v1"}
+    operators, operator_pods, all_leases = (of_operators(place, group, plural) for plural, group in groups.items())
     if arguments.name is not None:
         deployments = [cluster.deployment(arguments.name)]
     else:
         deployments = cluster.deployments(everywhere=arguments.all_namespaces)
-    kubectl, place = cluster.kubectl, arguments.operator_namespace
-    prefix = "" if place is None else f"/namespaces/{place}"
     nodes, deployed, pods, leases, *about = together(
         partial(_read, lambda: kubectl.list("Node")),
-        partial(_read, lambda: everything(kubectl, f"/apis/apps/v1{prefix}/deployments", OPERATORS)),
-        partial(_read, lambda: everything(kubectl, f"/api/v1{prefix}/pods", OPERATORS)),
-        partial(_read, lambda: everything(kubectl, f"/apis/coordination.k8s.io/v1{prefix}/leases")),
+        partial(_read, lambda: everything(kubectl, operators, OPERATORS)),
+        partial(_read, lambda: everything(kubectl, operator_pods, OPERATORS)),
+        partial(_read, lambda: everything(kubectl, all_leases)),
         *(partial(_about, kubectl, item, tail) for item in deployments),
     )
     findings = doctor.examine(cluster, place)

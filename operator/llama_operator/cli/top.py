@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
 from llama_operator.cli import refusals
-from llama_operator.cli.cluster import Cluster
-from llama_operator.cli.doctor_reading import OPERATORS, everything, prometheus_url
+from llama_operator.cli.cluster import Cluster, check_namespace
+from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
 from llama_operator.cli.numbers import seconds
-from llama_operator.cli.options import FITS, PROGRAM
+from llama_operator.cli.options import FITS
 from llama_operator.cli.output import open_console, write_document, write_tables
 from llama_operator.cli.prometheus_service import PrometheusError, Queries, Sample
 from llama_operator.cli.refusals import BadInput
-from llama_operator.cli.status import look, pause
+from llama_operator.cli.status import again, look
 from llama_operator.cli.status_view import status_document
 from llama_operator.telemetry import names as metric
 from llama_operator.telemetry.top import queries
@@ -46,14 +46,20 @@ def run(arguments: argparse.Namespace) -> int:
     """Answers; returns the exit status."""
     try:
         refusals.check_output(arguments.output)
+        check_namespace("--operator-namespace", arguments.operator_namespace)
         window = seconds("--window", "5m" if arguments.window is None else arguments.window, 7)
         cluster = Cluster.of(arguments)
         console = open_console() if arguments.output == "table" else None
+        look_again = partial(read, cluster, arguments, window)
+        document: dict[str, Any] | None = look_again()
         while True:
-            _show(read(cluster, arguments, window), arguments.output, console)
+            if document is not None:
+                _show(document, arguments.output, console)
             if not arguments.watch:
                 return FITS
-            pause(WATCH_SECONDS)
+            document = again(look_again, WATCH_SECONDS)
+            if document is None:
+                refusals.tell(BadInput(["the cluster does not answer; trying again."]))
     except BadInput as refused:
         return refusals.tell(refused)
 
@@ -63,16 +69,20 @@ def read(cluster: Cluster, arguments: argparse.Namespace, window: int) -> dict[s
     seen = look(cluster, arguments.name, everywhere=arguments.all_namespaces)
     views = status_document(seen.deployments, seen.pods, time.time())["deployments"]
     namespace = None if arguments.all_namespaces else cluster.namespace
-    measured, why_not = measure(cluster.kubectl, arguments.prometheus, window, namespace)
+    measured, why_not = measure(cluster.kubectl, arguments.prometheus, window, namespace, arguments.operator_namespace)
     return {"schemaVersion": SCHEMA_VERSION, "windowSeconds": window, "unmeasured": why_not, "deployments": rows(views, measured)}
 
 
-def measure(kubectl: Kubectl, given: str | None, window: int, namespace: str | None) -> tuple[Mapping[str, Sequence[Sample]], str | None]:
-    """Prometheus' answers by column, and why there are none."""
+def measure(
+    kubectl: Kubectl, given: str | None, window: int, namespace: str | None, place: str | None = None
+) -> tuple[Mapping[str, Sequence[Sample]], str | None]:
+    """Prometheus' answers by column, and why there are none. `place`: the operator's namespace, where it is not to be looked for."""
     try:
-        url = given or prometheus_url(everything(kubectl, "/apis/apps/v1/deployments", OPERATORS))
+        url = given or prometheus_url(everything(kubectl, of_operators(place, "/apis/apps/v1", "deployments"), OPERATORS))
     except KubectlError as error:
         return {}, f"the operator's settings could not be read ({error.message}); name Prometheus with --prometheus"
+    except Ambiguous as error:
+        return {}, f"{error}; name Prometheus with --prometheus, or the operator's with --operator-namespace"
     if url is None:
         return {}, "the operator was given no Prometheus"
     asker, asked = Queries(kubectl, url, direct=given is not None), queries(window, namespace)
@@ -105,7 +115,7 @@ def _show(document: dict[str, Any], output: str, console: Console | None) -> Non
             console.clear()
         write_tables(console, _drawn(document, ascii_only=console.options.ascii_only))
         if document["unmeasured"]:
-            sys.stderr.write(f"{PROGRAM}: Prometheus was not asked: {document['unmeasured']}.\n")
+            refusals.tell(BadInput([f"Prometheus was not asked: {document['unmeasured']}."]))
     sys.stdout.flush()
 
 

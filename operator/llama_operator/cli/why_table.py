@@ -66,7 +66,7 @@ def _scaling(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]
     wanted = scaling.get("desiredReplicas")
     title = f"Why {wanted} {'is' if wanted == 1 else 'are'} wanted" if wanted is not None else "How many are wanted"
     if not scaling["enabled"] or "reason" not in scaling:
-        yield _titled(title, Text(_sentence(scaling["message"])))
+        yield _titled(title, Text(_sentence(scaling.get("message") or "no reason is told")))
         return
     observed = seconds_at(scaling.get("observedTime"))
     when = "" if observed is None else f" Read at {told(observed, now)}."
@@ -80,7 +80,7 @@ def _scaling(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]
     grid.add_row("asked for", "not known: nothing could be seen" if asked is None else f"{asked} by the demand")
     for cap in scaling.get("cappedBy") or []:
         grid.add_row("capped by", f"{CAPS.get(cap.get('by'), cap.get('by'))}: {cap.get('message')}")
-    yield _titled(title, Group(Text(f"{scaling['reason']}: {_sentence(scaling['message'])}{when}"), grid))
+    yield _titled(title, Group(Text(f"{scaling['reason']}: {_sentence(scaling.get('message') or '-')}{when}"), grid))
     if scaling.get("votes"):
         yield _titled("What each signal asks for; the highest counts", _votes(scaling["votes"]))
     changes = scaling.get("changes") or []
@@ -91,7 +91,7 @@ def _bounds(scaling: Mapping[str, Any]) -> str:
     if scaling.get("minReplicas") is None:
         return ""
     windows = ", ".join(scaling.get("openWindows") or [])
-    return f"; allowed are {scaling['minReplicas']} to {scaling['maxReplicas']}" + (f" (open: {windows})" if windows else "")
+    return f"; allowed are {scaling['minReplicas']} to {scaling.get('maxReplicas')}" + (f" (open: {windows})" if windows else "")
 
 
 def _votes(votes: Sequence[Mapping[str, Any]]) -> Table:

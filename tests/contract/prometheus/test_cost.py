@@ -23,7 +23,7 @@ from tests.harness.command import assert_refused, run
 
 from llama_operator.adapters import prometheus_instant
 from llama_operator.adapters.prometheus_instant import MAX_BYTES, service_path
-from llama_operator.cli.cost_question import read_table, read_urls
+from llama_operator.cli.cost_question import read_table
 from llama_operator.telemetry import cost_queries
 from llama_operator.telemetry.cost import API_PRICES
 
@@ -248,10 +248,14 @@ def kubectl(folder: Path, url: str, deployments: str) -> Iterator[None]:
     path.write_text(
         f"#!{sys.executable} -I\n"
         "import sys, urllib.request\n"
-        "if '--raw' not in sys.argv:\n"
+        "assert sys.stdin.read() == ''\n"
+        "if 'config' in sys.argv:\n"
+        "    sys.exit(print('llm'))\n"
+        "path = sys.argv[sys.argv.index('--raw') + 1]\n"
+        "if path.startswith('/apis/apps/v1/'):\n"
         f"    print({deployments!r}) if {bool(deployments)} else sys.exit('error: You must be logged in to the server (Unauthorized)')\n"
         "    sys.exit(0)\n"
-        "path = sys.argv[sys.argv.index('--raw') + 1]\n"
+        f"open({str(folder / 'asked')!r}, 'w').write(' '.join(sys.argv[1:]))\n"
         "head = '/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy/api/v1/query?'\n"
         "if not path.startswith(head):\n"
         "    sys.exit(f'Error from server (NotFound): {path}')\n"
@@ -264,11 +268,12 @@ def kubectl(folder: Path, url: str, deployments: str) -> Iterator[None]:
 
 
 def listed(*urls: str) -> str:
-    def item(url: str) -> dict[str, Any]:
+    def item(namespace: str, url: str) -> dict[str, Any]:
         entry = {"name": "LLAMA_OPERATOR_PROMETHEUS_URL", "value": url}
-        return {"spec": {"template": {"spec": {"containers": [{"env": [{"name": "X", "valueFrom": {}}, entry]}, {}]}}}}
+        spec = {"containers": [{"env": [{"name": "X", "valueFrom": {}}, entry]}, {}]}
+        return {"metadata": {"namespace": namespace}, "spec": {"template": {"spec": spec}}}
 
-    return json.dumps({"items": [item(url) for url in urls]})
+    return json.dumps({"items": [item(f"n{index}", url) for index, url in enumerate(urls)]})
 
 
 @pytest.mark.parametrize("given", [(), ("--prometheus", "monitoring/prometheus:9090")], ids=["the operator's", "a service"])
@@ -282,10 +287,11 @@ def test_prometheus_is_found_where_the_operator_finds_it_and_reached_through_the
 @pytest.mark.parametrize(
     ("deployments", "says"),
     [
-        (listed(), "name 0 of them"),
-        (listed(""), "name 0 of them"),
-        (listed("http://a.b:1", "http://c.d:1"), "name 2 of them"),
-        ("no json", "name 0 of them"),
+        (listed(), "no operator of this cluster names one"),
+        (listed(""), "no operator of this cluster names one"),
+        (listed("http://a.b:1", "http://c.d:1"), "in n0, n1, do not name one Prometheus but 2"),
+        (listed("", "http://prometheus.monitoring:9090"), "in n0, n1, do not name one Prometheus but 2"),
+        ("no json", "the answer is no JSON object"),
         ("", "You must be logged in"),
         (listed("http://other.monitoring:9090"), "NotFound"),
     ],
@@ -304,6 +310,8 @@ def test_one_that_cannot_be_found_is_asked_for(tmp_path: Path, deployments: str,
         ("http://prometheus.example.com", None),
         ("http://10.0.0.1:9090", None),
         ("http://a.b:99999", None),
+        ("http://a.b/../../../secrets", None),
+        ("http://a.b/%2e%2e/x", None),
     ],
 )
 def test_a_url_inside_the_cluster_is_told_from_one_outside(url: str, path: str | None) -> None:
@@ -314,4 +322,13 @@ def test_rows_of_the_table_that_lack_a_number_are_left_out() -> None:
     rows = [(item["metric"], float(item["value"][1])) for item in table()]
     assert [price.name for price in read_table(rows)] == ['An "API", ünï']
     assert read_table(rows[:3]) == []
-    assert read_urls(b"[]") == []
+
+
+def test_the_cluster_is_chosen_as_in_every_other_command(tmp_path: Path) -> None:
+    """The context's namespace where none is given; kubectl gets the flags, and no standard input to wait for."""
+    with prometheus(VALUES, table()) as url, kubectl(tmp_path, url, listed("http://prometheus.monitoring:9090")):
+        answer = run("cost", "demo", "-o", "json", "--kubeconfig", "/k", "--context", "c", "--operator-namespace", "llama-system")
+    assert answer.err == ""
+    assert json.loads(answer.out)["namespace"] == "llm"
+    assert (tmp_path / "asked").read_text().startswith("--kubeconfig=/k --context=c --request-timeout=30s get --raw ")
+    assert_refused(("cost", "demo", "--operator-namespace", "a/b"), ["--operator-namespace: "])

@@ -17,7 +17,7 @@ from tests.harness.openai import Endpoint, endpoint, events
 
 from llama_operator.cli.chat import figures
 from llama_operator.cli.forwarding import choose_pod
-from llama_operator.cli.openai_stream import Answer, EndpointError, read
+from llama_operator.cli.openai_stream import Answer, EndpointError, ask, read
 from llama_operator.cli.refusals import BadInput
 
 
@@ -120,6 +120,10 @@ def test_a_refusal_is_said_with_its_remedy(status: int, said: bytes, words: str,
     ("argv", "says"),
     [
         (("--url", "ftp://x"), '--url: "ftp://x" is given'),
+        (("--url", "http://h:abc/v1"), '--url: "http://h:abc/v1" is given'),
+        (("--url", "http://[::1"), '--url: "http://[::1" is given'),
+        (("--url", "http://:80/v1"), '--url: "http://:80/v1" is given'),
+        (("--url", "http://h/ü/v1"), '--url: "http://h/ü/v1" is given'),
         (("--url", "http://127.0.0.1:9/v1"), "endpoint: http://127.0.0.1:9/v1 (ConnectionRefusedError"),
         (("--url", "http://h/v1", "--temperature", "hot"), '--temperature: "hot" is given'),
         (("--url", "http://h/v1", "--max-tokens", "-1"), '--max-tokens: "-1" is given'),
@@ -130,6 +134,31 @@ def test_what_cannot_be_meant_is_said(argv: tuple[str, ...], says: str, cluster:
     answer = run("chat", "demo", "-p", "x", *argv)
     assert answer.status == 1
     assert says in answer.err
+
+
+@pytest.mark.parametrize("key", ["canary\nkey", "canary-\u20ac", "canary\r\nX: y", " canary", "canary\x7f"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(
+    key: str, cluster: FakeKubectl, served: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    answer = run("chat", "demo", "-p", "x", "--url", served.url, "--api-key-env", "MY_KEY")
+    assert (answer.status, answer.out, served.asked) == (1, "", [])
+    assert answer.err.startswith('kubectl llama: --api-key-env: "MY_KEY", whose value no HTTP header can hold is given')
+    assert "canary" not in answer.err
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://h/v1", "canary\nkey"), ("http://h/ü", "canary-\u20ac"), ("http://h:abc/canary", None)])
+def test_what_http_cannot_send_is_an_error_without_its_text(url: str, key: str | None) -> None:
+    with pytest.raises(EndpointError) as raised:
+        list(ask(url.replace("//h/", "//127.0.0.1:9/"), {}, key, lambda: 0.0))
+    assert "canary" not in str(raised.value)
+
+
+@pytest.mark.parametrize("argv", [("-p", "-"), ()])
+def test_a_question_that_is_no_text_is_refused(argv: tuple[str, ...], cluster: FakeKubectl, served: Endpoint) -> None:
+    answer = run("chat", "demo", *argv, "--url", served.url, stdin=b"\xff\xfe")
+    assert (answer.status, answer.out, served.asked) == (1, "", [])
+    assert "--prompt: the standard input, with bytes that are no utf-8 is given" in answer.err
 
 
 def kubectl(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +227,7 @@ def test_the_first_token_and_the_rate_are_told_apart() -> None:
     [
         ([b": a comment\n\n", b"event: x\n", *events(["a"])], "a"),
         ([b"data: not json\n\n", b"data: [1]\n\n", b'data: {"choices": [null]}\n\n', *events(["a"])], "a"),
+        ([b"data: " + b"[" * 50_000, *events(["a"])], "a"),
         ([b"data: [DONE]\n\n", *events(["late"])], ""),
         ([], ""),
     ],

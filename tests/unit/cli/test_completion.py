@@ -10,14 +10,10 @@ import pytest
 from tests.harness.cluster import FakeKubectl, connect, loading_cluster
 from tests.harness.command import assert_refused, run
 
-from llama_operator.adapters.kubectl import Kubectl
-
 
 @pytest.fixture(autouse=True)
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeKubectl:
-    fake = loading_cluster()
-    monkeypatch.setattr("llama_operator.adapters.kubectl.Kubectl", lambda **_: Kubectl(run=fake))
-    return connect(monkeypatch, fake)
+    return connect(monkeypatch, loading_cluster())
 
 
 @pytest.mark.parametrize(
@@ -42,6 +38,11 @@ def test_a_cluster_that_does_not_answer_has_no_names(cluster: FakeKubectl) -> No
     cluster.forbidden = {"LlamaDeployment"}
     answer = run("complete", "--", "status", "")
     assert (answer.status, answer.out, answer.err) == (0, "", "")
+
+
+def test_what_can_be_no_namespace_is_not_asked_for(cluster: FakeKubectl) -> None:
+    answer = run("complete", "--", "status", "-n", "llm/secrets?x=", "status", "")
+    assert (answer.status, answer.out, answer.err, cluster.asked) == (0, "", "", [])
 
 
 def test_the_scripts_ask_this_command(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.harness.cluster import FakeKubectl, connect, loading_cluster
 from tests.harness.command import assert_refused, compare, run
 
 from llama_operator.adapters.kubectl import Finished
-from llama_operator.cli.logs_choice import ENGINE_FILES, READER, Line, plain
+from llama_operator.cli.logs_choice import ENGINE_FILES, READER, Line
 
 AGENT = (
     '{"time": "2026-09-21T14:13:20.125Z", "level": "info", "logger": "llama_serving.agent", "message": "loading weights: 42 % of 812 GB"}\n'
@@ -128,5 +128,11 @@ def test_lines_are_followed_as_they_come(cluster: FakeKubectl, tmp_path: Path, m
     assert "g1-1: cluster: no answer (Error from server (NotFound): gone) is given" in answer.err
 
 
-def test_a_log_cannot_move_the_terminals_cursor_or_title() -> None:
-    assert plain("a\x1b[2J\x1b]0;title\x07b\rc\td\x9b1m") == "abc\td1m"
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_line_that_is_deep_is_shown_as_it_is(output: str, cluster: FakeKubectl) -> None:
+    deep = '{"a":' * 50_000
+    almost = f'{{"a": {"[" * 900}{"]" * 900}}}'
+    cluster.logs[f"demo-{NEW}-head"] = f"{deep}\n{almost}\n"
+    answer = run("logs", "demo", "--head", "-o", output)
+    assert (answer.status, answer.err) == (0, "")
+    assert len(answer.out.splitlines()) == 2

@@ -36,6 +36,20 @@ TEXTS = [
     f"prompt='{CANARY}\nover lines'",
     f"generated_text: {CANARY}",
     f"tokens ghp_{CANARY}{CANARY}",
+    f"redis://:{CANARY}@host/0",
+    f"https://{CANARY}@host/x",
+    f"amqp://user:p@{CANARY}@host:5672",
+    f"https://account.blob/x?sv=2024&sig={CANARY}%2F&se=1",
+    f"db_pass: {CANARY}",
+    f"PGPASS={CANARY}",
+    f"--pass {CANARY}",
+    f"passphrase={CANARY}",
+    f"S3_KEY={CANARY}",
+    f"AccountName=x;AccountKey={CANARY}/a+b==",
+    f'env [{{"name":"DB_PASSWORD","value":"{CANARY}"}}]',
+    f'{{\\"name\\": \\"DB_PASSWORD\\", \\"value\\": \\"{CANARY}\\"}}',
+    f"- name: DB_PASSWORD\n  value: {CANARY}",
+    f"H4sIA{CANARY}/a+b/{CANARY}+x==",
 ]
 
 
@@ -64,6 +78,7 @@ def test_keys_without_a_name_are_known_by_their_length() -> None:
         "Secret llm/llama-ray-token is there",
         "http://prometheus.monitoring.svc:9090/api",
         "KeyError: 'layers'",
+        "the pass failed; a partition key is missing, bypasses",
         "/var/lib/kubelet/pods/x/volumes/kubernetes.io~empty-dir",
     ],
 )
@@ -138,3 +153,53 @@ def test_of_a_log_our_own_lines_are_left() -> None:
     assert (len(kept), others) == (3, 3)
     assert json.loads(kept[0]) == ours
     assert CANARY not in "".join(kept)
+
+
+MANIFEST = {
+    "metadata": {"annotations": {"inner": json.dumps({"data": {"x": CANARY}, "kind": "Secret"})}},
+    "spec": {"env": [{"name": "FOO", "value": CANARY}, {"name": "LLAMA_ROLE", "value": "head"}], "replicas": 2},
+}
+
+
+@pytest.mark.parametrize("text", [json.dumps(MANIFEST), json.dumps(MANIFEST, indent=2), json.dumps([MANIFEST])])
+def test_a_text_that_is_an_object_is_looked_into_like_one(text: str) -> None:
+    done = redact({"annotations": {"copy": text}})["annotations"]["copy"]
+    assert CANARY not in done
+    assert "head" in done
+    assert '"replicas": 2' in done
+    assert json.loads(done) is not None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"metadata": {"annotations": {"kapp.k14s.io/original": CANARY, "objectset.rio.cattle.io/applied": CANARY}}},
+        {"runtime_env": {"env_vars": {"FOO": CANARY}}},
+        {"env": {"FOO": CANARY, "LLAMA_OPERATOR_API_TOKEN": CANARY}},
+        {"note": json.dumps({"name": "DB_PASSWORD", "value": CANARY})},
+        {"parameters": [{"name": "db-password", "value": CANARY}]},
+        {"kind": "SecretList", "items": [{"metadata": {"name": "a"}, "data": {"b": CANARY}}]},
+        {"metadata": {"name": "a"}, "stringData": {"b": CANARY}},
+    ],
+    ids=["copies", "Ray's variables", "a mapping", "a pair in a text", "a pair", "an item of a list", "no kind"],
+)
+def test_what_has_no_secret_form_is_known_by_where_it_stands(value: dict[str, Any]) -> None:
+    assert CANARY not in json.dumps(redact(value))
+
+
+def test_variables_that_help_stay_in_a_mapping_too() -> None:
+    assert redact({"env": {"LLAMA_ROLE": "head", "X": "y"}}) == {"env": {"LLAMA_ROLE": "head", "X": GONE}}
+
+
+def test_what_is_deep_is_taken_out_and_kills_nothing() -> None:
+    deep: Any = CANARY
+    for _ in range(3000):
+        deep = {"a": [deep]}
+    nested: Any = CANARY
+    for _ in range(12):
+        nested = json.dumps([nested])
+    for value in (deep, {"env": [{"name": "LLAMA_ROLE", "value": deep}]}, {"token": deep}, f'{"[" * 50_000}"{CANARY}"'):
+        assert CANARY not in json.dumps(redact(value))
+    assert json.dumps(redact(nested))
+    ours = '{"time": "t", "level": "info", "message": "m", "x": '
+    assert redact_log([ours + "[" * 50_000, f"{ours}{'[' * 900}{']' * 900}}}"]) == ([], 2)

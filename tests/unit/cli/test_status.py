@@ -10,6 +10,7 @@ import pytest
 from tests.harness.builders import KEY, NOW
 from tests.harness.cluster import FakeKubectl, connect, deployment, loading_cluster
 from tests.harness.command import Answer, assert_refused, compare, run
+from tests.harness.kubectl import refused
 
 from llama_operator.cli import status as command
 from llama_operator.cli.status_tree import bar, duration
@@ -118,6 +119,27 @@ def test_a_watch_says_every_change_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert answer.status == 130
     percents = [json.loads(line)["deployments"][0]["revisions"][0]["gangs"][1]["percent"] for line in answer.out.splitlines()]
     assert percents == [42.0, 43.0]
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_watch_outlasts_an_outage_and_ends_with_its_deployment(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = connect(monkeypatch, loading_cluster())
+    path = "/apis/llama-operator.dev/v1alpha1/namespaces/llm/llamadeployments/demo"
+
+    def pauses() -> Iterator[None]:
+        for said in ("Unable to connect to the server: EOF", "Error from server: etcdserver: request timed out"):
+            fake.raw[path] = refused(said)
+            yield
+        del fake.raw[path]
+        fake.objects = [item for item in fake.objects if item["kind"] != "LlamaDeployment"]
+        yield
+
+    going = pauses()
+    monkeypatch.setattr(command, "pause", lambda _: next(going))
+    answer = run("status", "demo", "-w", "-o", output)
+    assert (answer.status, len(answer.err.splitlines())) == (1, 1)
+    assert answer.err.startswith('kubectl llama: NAME: "demo" in namespace llm is given; allowed is none')
+    assert "demo" in answer.out
 
 
 @pytest.mark.parametrize(

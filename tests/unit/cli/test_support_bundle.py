@@ -143,6 +143,29 @@ def test_what_helps_is_in_it(cluster: FakeKubectl, tmp_path: Path) -> None:
     assert "http://prometheus.monitoring:9090" in made["operator/deployments.json"]
 
 
+@pytest.mark.parametrize("place", ["kube-system/secrets?labelSelector=&x=", "../secrets", "", "a" * 64])
+@pytest.mark.parametrize("command", ["support-bundle", "doctor"])
+def test_what_can_be_no_namespace_of_the_operator_reaches_no_path(command: str, place: str, cluster: FakeKubectl, tmp_path: Path) -> None:
+    more = ("--file", str(tmp_path / "b.tar.gz")) if command == "support-bundle" else ()
+    assert_refused((command, "--operator-namespace", place, *more), ["--operator-namespace: ", "allowed is a namespace's name"])
+    assert [asked for asked in cluster.asked if "--raw" in asked] == []
+
+
+def test_the_operators_namespace_is_where_it_is_looked_for(cluster: FakeKubectl, tmp_path: Path) -> None:
+    run("support-bundle", "--operator-namespace", "llama-system", "--file", str(tmp_path / "b.tar.gz"))
+    asked = " ".join(word for command in cluster.asked for word in command)
+    for path in ("/apis/apps/v1", "/api/v1", "/apis/coordination.k8s.io/v1"):
+        assert f"{path}/namespaces/llama-system/" in asked
+
+
+def test_of_a_list_the_kind_of_its_items_is_known(cluster: FakeKubectl, tmp_path: Path) -> None:
+    """What a ControllerRevision holds helps, and what a Secret holds is none of it."""
+    path = "/apis/apps/v1/namespaces/llm/controllerrevisions"
+    cluster.raw[path] = {"kind": "ControllerRevisionList", "items": [{"metadata": {"uid": "r"}, "data": {"spec": {"replicas": 7}}}]}
+    run("support-bundle", "--file", str(tmp_path / "b.tar.gz"))
+    assert '"replicas": 7' in unpack(tmp_path / "b.tar.gz")["llm/demo/controllerrevisions.json"]
+
+
 def test_no_secret_is_asked_for(cluster: FakeKubectl, tmp_path: Path) -> None:
     run("support-bundle", "-A", "--file", str(tmp_path / "b.tar.gz"))
     assert not [command for command in cluster.asked if any("/secrets" in word or "/configmaps" in word for word in command)]

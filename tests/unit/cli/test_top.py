@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.harness.cluster import FakeKubectl, connect, deployment, loading_cluster
 from tests.harness.command import assert_refused, compare, run
+from tests.harness.kubectl import refused
 from tests.unit.cli.test_doctor import an_operator
 
 from llama_operator.adapters.kubectl import Finished
@@ -23,6 +24,9 @@ VALUES = {
     "0.95": "1.234",
     "0.5": "0.41",
 }
+
+
+outage = refused("The connection to the server 127.0.0.1:6443 was refused - did you specify the right host or port?")
 
 
 class WithPrometheus(FakeKubectl):
@@ -66,6 +70,42 @@ def test_without_prometheus_the_cluster_is_shown_and_why_is_said(cluster: FakeKu
     assert document["deployments"][0]["inFlight"] is None
 
 
+def test_whoever_labels_a_deployment_does_not_choose_prometheus(cluster: FakeKubectl) -> None:
+    """Where namespaces differ nobody is believed, until one is chosen; where they agree there is no question."""
+    stranger = an_operator(PROMETHEUS_URL="http://evil.team-a:9090")
+    stranger["metadata"]["namespace"] = "team-a"
+    path = "/apis/apps/v1/deployments"
+    for url in ("http://prometheus.monitoring:9090", ""):
+        cluster.raw[path] = {"items": [stranger, an_operator(PROMETHEUS_URL=url)]}
+        answer = run("top")
+        assert "in llama-system, team-a, do not name one Prometheus but 2; name Prometheus with --prometheus" in answer.err
+        assert not [command for command in cluster.asked if "evil" in command[-1]]
+    cluster.raw["/apis/apps/v1/namespaces/llama-system/deployments"] = {"items": [an_operator()]}
+    assert run("top", "--operator-namespace", "llama-system").err == ""
+    assert_refused(("top", "--operator-namespace", "a/b"), ["--operator-namespace: "])
+    cluster.raw[path] = {"items": [an_operator(), {**an_operator(), "metadata": {"name": "op", "namespace": "second"}}]}
+    assert run("top").err == ""
+
+
+def test_a_watch_outlasts_an_outage_and_ends_with_its_deployment(cluster: FakeKubectl, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([outage, KeyError])
+    path = "/apis/llama-operator.dev/v1alpha1/namespaces/llm/llamadeployments/demo"
+
+    def pause(_: float) -> None:
+        if next(looks) is outage:
+            cluster.raw[path] = outage
+        else:
+            del cluster.raw[path]
+            cluster.objects = [item for item in cluster.objects if item["metadata"]["name"] != "demo"]
+
+    monkeypatch.setattr("llama_operator.cli.status.pause", pause)
+    answer = run("top", "demo", "-w")
+    assert answer.status == 1
+    first, second = answer.err.splitlines()
+    assert first == "kubectl llama: the cluster does not answer; trying again."
+    assert second.startswith('kubectl llama: NAME: "demo" in namespace llm is given; allowed is one of idle')
+
+
 def test_a_window_is_a_time(cluster: FakeKubectl) -> None:
     assert_refused(("top", "--window", "five"), ['--window: "five" is given'])
 
@@ -82,6 +122,8 @@ def test_a_window_is_a_time(cluster: FakeKubectl) -> None:
         ("http://p:9090", None),
         ("http://p.m:port", None),
         ("ftp://p.m", None),
+        ("http://p.m/../../../secrets", None),
+        ("http://p.m/a%2fb", None),
     ],
 )
 def test_a_service_is_known_by_its_name(url: str, path: str | None) -> None:

@@ -303,3 +303,12 @@ def test_it_waits_for_no_library_that_it_does_not_use() -> None:
     """In a machine without a cluster it ends where the answer would begin; what draws is loaded after that."""
     assert imported_by("why", "x", "-n", "y", "--kubeconfig", "/nonexistent") & HEAVY == set()
     assert not Path("/nonexistent").exists()
+
+
+def test_a_decision_without_its_words_is_shown_as_far_as_it_goes() -> None:
+    """As a status of another version may be."""
+    for scaling in ({"reason": "Steady"}, {"minReplicas": 1}, {"reason": "Steady", "minReplicas": 1}):
+        raw = llama(autoscaling=scaling)
+        text = io.StringIO()
+        write_tables(Console(file=text, width=PLAIN_WIDTH), tables(explain(raw, NOW), NOW))
+        assert "How many are wanted" in text.getvalue()
