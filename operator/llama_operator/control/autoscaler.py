@@ -24,9 +24,9 @@ from llama_operator.telemetry.names import selector
 
 Rooms = Callable[[str, float], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
 """Looks up the free GPUs of a resource, and who holds the others, as of at most so many seconds ago."""
-KNOWN_SECONDS, FRESH_SECONDS = 20.0, 1.0
+KNOWN_SECONDS, FRESH_SECONDS = 20.0, 0.0
 """How old the free GPUs may be that refuse one more replica, and that allow one. Deployments that lack room ask at every look, and must not
-have all nodes and pods listed each time; one that is to grow asks once."""
+have all nodes and pods listed each time; one that is to grow asks once, and anew: a second ago its last gang had no pod yet."""
 
 
 async def look(
