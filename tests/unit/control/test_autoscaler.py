@@ -137,10 +137,10 @@ def looked_for_rooms(free: Sequence[int] | None, requests: float, **over: Any) -
 @pytest.mark.parametrize(
     ("free", "requests", "want", "reason", "asked"),
     [
-        ([8, 8, 8], 20, 3, "ScaledUp", (20, 1)),
-        ([8, 4], 20, 2, "ScaledUp", (20, 1)),
+        ([8, 8, 8], 20, 3, "ScaledUp", (20, 0)),
+        ([8, 4], 20, 2, "ScaledUp", (20, 0)),
         ([4, 4], 20, 1, "NoRoom", (20,)),
-        (None, 20, 3, "ScaledUp", (20, 1)),
+        (None, 20, 3, "ScaledUp", (20, 0)),
         ([8], 4, 1, "Steady", ()),
     ],
 )
