@@ -23,7 +23,7 @@ demo-down: cluster-down ## stop what the demo started; the machine is as it was,
 test: ## every test: without a cluster, with Ray and vLLM, on the real cluster
 	@deploy/bin/test-all
 
-check: ## everything that needs no cluster, in under a minute: style, types, layers, drift, tests
+check: ## everything that needs no cluster, in a minute or two: style, types, layers, drift, tests
 	@$(UV) run --frozen --quiet true
 	@$(MAKE) --no-print-directory --jobs 2 check-style check-tests
 
