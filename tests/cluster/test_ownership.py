@@ -1,11 +1,11 @@
-"""Who sets the number of replicas: whoever scales is obeyed without autoscaling, and named beside it."""
+"""Who sets the number of replicas: whoever scales is obeyed without autoscaling. How it is named beside it: test_samples.py."""
 
 from __future__ import annotations
 
 import pytest
 
 from playground.kube import Namespace
-from playground.stage import Stage, autoscaling
+from playground.stage import Stage
 
 pytestmark = pytest.mark.cluster
 NAME = "owned"
@@ -18,19 +18,10 @@ def scale(namespace: Namespace, replicas: int) -> None:
     namespace.api.request("PATCH", f"{path}?fieldManager=kubectl", body, content_type="application/merge-patch+json")
 
 
-def test_kubectl_scale_is_obeyed_without_autoscaling_and_named_beside_it(local: Stage, namespace: Namespace) -> None:
+def test_kubectl_scale_is_obeyed_without_autoscaling(local: Stage, namespace: Namespace) -> None:
     namespace.apply(local.simulated(NAME, args={"loadSeconds": 1}))
     namespace.wait_ready(NAME, 1, 180)
     scale(namespace, 2)
     namespace.wait_ready(NAME, 2, 120)
-    namespace.patch_llama(NAME, {"spec": {"autoscaling": autoscaling(2, in_flight=4, down_seconds=30)}})
-    contested = namespace.wait_reason(NAME, "ScalingContested", "ForeignWriter", 60)
-    assert "kubectl set spec.replicas to 2 through the scale subresource" in contested["message"]
-    namespace.patch_llama(NAME, {"spec": {"replicas": 1}})
-    namespace.wait_reason(NAME, "ScalingContested", "SoleWriter", 60)
-    scale(namespace, 2)
-    namespace.wait_reason(NAME, "ScalingContested", "ForeignWriter", 60)
-    namespace.patch_llama(NAME, {"spec": {"replicas": 1}})
-    namespace.wait_reason(NAME, "ScalingContested", "SoleWriter", 60)
     namespace.delete_llama(NAME)
     namespace.wait_gone(NAME, 60)

@@ -118,9 +118,9 @@ def test_the_number_follows_the_load_from_zero_and_to_zero_and_no_stream_is_cut(
     assert diary.numbers == [1, 2]
 
     # Down, with streams open all the while.
-    few = client.load(URL, NAME, streams=2, seconds=900, tokens=100)
     crowd.stop()
     assert crowd.result()["errors"] == []
+    few = client.load(URL, NAME, streams=2, seconds=900, tokens=100)
     namespace.wait_ready(NAME, 1, 180)
     few.stop()
     assert few.result()["errors"] == []

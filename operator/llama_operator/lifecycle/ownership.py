@@ -23,19 +23,23 @@ HPA = "kube-controller-manager"
 def foreign_writer(raw: Mapping[str, Any]) -> str | None:
     """Of an autoscaled LlamaDeployment: who set its spec.replicas, and what to do. None where nobody else did.
 
-    A manifest that holds both fields is no foreign writer's: its author is warned (`api.rules.WARNINGS`).
+    A number that no writer is noted for came through the scale subresource. A manifest that holds both fields is no foreign writer's: its
+    author is warned (`api.rules.WARNINGS`).
     """
     metadata, spec = raw["metadata"], raw.get("spec") or {}
     replicas = spec.get("replicas")
     if not spec.get("autoscaling") or replicas in (None, DEFAULT):
         return None
+    key, book = names.Key(metadata["namespace"], metadata["name"]), set[str]()
     for entry in metadata.get("managedFields") or []:
         fields = ((entry.get("fieldsV1") or {}).get("f:spec")) or {}
+        book |= fields.keys()
         if "f:replicas" not in fields or entry.get("manager") == names.FIELD_MANAGER:
             continue
         if entry.get("subresource") == "scale" or "f:autoscaling" not in fields:
-            return _words(entry, replicas, names.Key(metadata["namespace"], metadata["name"]))
-    return None
+            return _words(entry, replicas, key)
+    # Seen with Kubernetes 1.34: a number that came through the scale subresource of a custom resource is noted for nobody.
+    return _words({"subresource": "scale"}, replicas, key) if book and "f:replicas" not in book else None
 
 
 def _words(entry: Mapping[str, Any], replicas: object, key: names.Key) -> str:
