@@ -9,13 +9,14 @@ same here. It starts in a tenth of a second, where the Python client takes two t
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from llama_operator.adapters.kinds import KINDS
 
@@ -26,10 +27,46 @@ ENDS_SECONDS = REQUEST_SECONDS + 15.0
 """After which kubectl is ended: it may run a login first, which no request timeout bounds."""
 PAGE_SIZE = 500
 
-PREFIX = r"[A-Za-z0-9/_-]*"
+_PREFIX = re.compile(r"[A-Za-z0-9/_-]*")
 """What may stand behind a Service's address in a path of the API server: a dot or a percent sign could lead out of its proxy."""
+_HOST = re.compile(r"(?P<name>[a-z]([-a-z0-9]*[a-z0-9])?)\.(?P<namespace>[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.svc(\.[-a-z0-9.]+)?)?")
+_PORTS = {"http": 80, "https": 443}
 
 Why = Literal["NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized", "Forbidden", "NotFound", "Refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A port of a Service of the cluster, and the path behind it, which has no slash at its end."""
+
+    namespace: str
+    name: str
+    scheme: str
+    port: int
+    prefix: str
+
+
+def service_of(url: str) -> Service | None:
+    """The Service that a URL inside the cluster names; None where it names none, or a path that could lead out of its proxy.
+
+    http://NAME.NAMESPACE.svc:9090/prefix, with or without `.svc` and the cluster's domain
+    (https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/).
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    host = _HOST.fullmatch(parts.hostname or "")
+    if host is None or parts.scheme not in _PORTS or _PREFIX.fullmatch(parts.path) is None:
+        return None
+    return Service(
+        namespace=host["namespace"],
+        name=host["name"],
+        scheme=parts.scheme,
+        port=port or _PORTS[parts.scheme],
+        prefix=parts.path.rstrip("/"),
+    )
 
 
 class KubectlError(Exception):

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 
-from llama_operator.adapters.kubectl import PREFIX
+from llama_operator.adapters.kubectl import service_of
 from llama_operator.scaling.signals import Missing
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -31,8 +30,6 @@ MOST_SERIES = 1000
 Labels = Mapping[str, str]
 Post = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, bytes] | Missing]]
 """Asks one path with a form; answers HTTP status and body. Through the API server a status that is not 200 is only known as an error."""
-
-_SERVICE = re.compile(r"(?P<service>[a-z]([-a-z0-9]*[a-z0-9])?)\.(?P<namespace>[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.svc(\..+)?)?")
 
 
 class PrometheusInstant:
@@ -110,16 +107,10 @@ def over_http(client: httpx.AsyncClient, url: str) -> PrometheusInstant:
 
 def service_path(url: str) -> str | None:
     """The API server's path to a Service of the cluster, for the URL that the operator was given; None where that is no Service's."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    found = service_of(url)
+    if found is None:
         return None
-    found = _SERVICE.fullmatch(parts.hostname or "")
-    if found is None or parts.scheme not in {"http", "https"} or re.fullmatch(PREFIX, parts.path) is None:
-        return None
-    number = port or (443 if parts.scheme == "https" else 80)
-    return f"/api/v1/namespaces/{found['namespace']}/services/{parts.scheme}:{found['service']}:{number}/proxy{parts.path.rstrip('/')}"
+    return f"/api/v1/namespaces/{found.namespace}/services/{found.scheme}:{found.name}:{found.port}/proxy{found.prefix}"
 
 
 def through_kubectl(kubectl: Sequence[str], path: str) -> PrometheusInstant:

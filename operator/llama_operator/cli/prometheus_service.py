@@ -6,16 +6,14 @@ or pod, so that an answer is small however many series there are.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from llama_operator.adapters.kubectl import PREFIX, Kubectl, KubectlError
+from llama_operator.adapters.kubectl import Kubectl, KubectlError, service_of
 from llama_operator.cli.texts import read_json
 
-PORTS = {"http": 80, "https": 443}
 URL_SECONDS = 10.0
 """For an answer of a Prometheus that the user names."""
 MOST_BYTES = 16 * 1024 * 1024
@@ -35,21 +33,12 @@ class Sample:
 
 
 def service_path(url: str) -> str | None:
-    """The API server's path to the Service that a URL inside the cluster names; None where it names none.
-
-    http://NAME.NAMESPACE.svc:9090/prefix, with or without `.svc` and the cluster's domain
-    (https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/).
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    """The API server's path to the Service that a URL inside the cluster names; None where it names none."""
+    found = service_of(url)
+    if found is None:
         return None
-    match = re.fullmatch(r"([a-z0-9]([-a-z0-9]*[a-z0-9])?)\.([a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.svc(\.[-a-z0-9.]+)?)?", parts.hostname or "")
-    if match is None or parts.scheme not in PORTS or re.fullmatch(PREFIX, parts.path) is None:
-        return None
-    secure = "https:" if parts.scheme == "https" else ""
-    return f"/api/v1/namespaces/{match[3]}/services/{secure}{match[1]}:{port or PORTS[parts.scheme]}/proxy{parts.path.rstrip('/')}"
+    secure = "https:" if found.scheme == "https" else ""
+    return f"/api/v1/namespaces/{found.namespace}/services/{secure}{found.name}:{found.port}/proxy{found.prefix}"
 
 
 class Queries:
