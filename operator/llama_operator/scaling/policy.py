@@ -31,7 +31,7 @@ from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service, learn, learned, recall
 from llama_operator.scaling.signals import Load, Missing, see_held
-from llama_operator.scaling.votes import Demand, Vote, demand, patience
+from llama_operator.scaling.votes import Demand, Vote, demand, lasting, patience
 from llama_operator.scaling.window import Window
 
 SIGHT_SECONDS = 20.0
@@ -266,11 +266,8 @@ def _hold(replicas: Replicas, why: str, memory: Mapping[str, Any]) -> Decision:
 def _asleep(load: Load, memory: Mapping[str, Any]) -> Decision:
     """Nothing runs and nothing is held: it stays so."""
     message = "no request came: none is wanted; the next one is held, and brings a replica"
-    return Decision(replicas=0, reason="ScaledToZero", message=message, asked=0, votes=(_no_requests(load),), memory=memory)
-
-
-def _no_requests(load: Load) -> Vote:
-    return Vote(signal="requests", replicas=0.0, age_seconds=load.age_seconds)
+    none = Vote(signal="requests", replicas=0.0, age_seconds=load.age_seconds)
+    return Decision(replicas=0, reason="ScaledToZero", message=message, asked=0, votes=(none,), memory=memory)
 
 
 def _target(look: _Look) -> int:
@@ -342,7 +339,8 @@ def _describe(look: _Look) -> str:
     held = f", {load.held:.0f} of them held at the proxies" if load.held else ""
     said = f"{load.total:.0f} requests in hand{held}"
     if each is not None:
-        said += f", at {each:g} a replica that is {recommend(load.total / each)}"
+        said += f", at {each:g} a replica that is {(asked := recommend(load.total / each))}"
+        said += ", if the next scrape says so too" if asked > recommend(lasting(load, each) / each) else ""
     highest = max((vote for vote in look.demand.votes if vote.replicas is not None), key=lambda vote: vote.replicas or 0.0)
     if each is None or highest.signal != "requests":
         said += f", {highest.signal} ask for {highest.replicas:.2f} replicas"

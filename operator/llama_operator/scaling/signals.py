@@ -74,6 +74,8 @@ class Load:
     """Requests answered whole per second, over all replicas."""
     growth: float | None = None
     """Requests per second by which `total` grew between the newest two samples; below 0 where it shrank."""
+    before: float | None = None
+    """What `total` was in the samples before the newest. None: there were none."""
     kv_use: float | None = None
     """KV cache in use, in replicas' worth: the sum of the shares."""
     first_tokens: Mapping[float, float] | None = None
@@ -121,6 +123,7 @@ def read_load(
     busy = {pod for pod, requests in in_hand.items() if requests}
     held = sum(item.value for item in fresh if item.name in metric.HELD_FAMILIES)
     last = {item.pod: item.value for item in fresh if item.name == metric.LAST_REQUEST}
+    before, span = _before(fresh)
     return Load(
         in_flight=in_flight,
         held=held,
@@ -131,7 +134,8 @@ def read_load(
         prompt_rate=_rate(fresh, busy, metric.VLLM_PROMPT_TOKENS),
         output_rate=_rate(fresh, busy, metric.VLLM_OUTPUT_TOKENS),
         finish_rate=_rate(fresh, busy, metric.VLLM_FINISHED),
-        growth=_growth(fresh, in_flight + held),
+        growth=None if before is None else (in_flight + held - before) / span,
+        before=before,
         kv_use=_over(fresh, busy, metric.VLLM_KV_USE),
         first_tokens=_first_tokens(fresh),
         last_request=max(last.values()) if seen and seen <= last.keys() else None,
@@ -160,16 +164,16 @@ def _in_hand(series: Sequence[Series]) -> float:
     return max(serve, sum(by_family[family] for family in metric.ENGINE_IN_FLIGHT))
 
 
-def _growth(series: Sequence[Series], total: float) -> float | None:
-    """What is in hand now, less what was at the samples before, per second. A series without one began since: it held nothing then."""
+def _before(series: Sequence[Series]) -> tuple[float | None, float]:
+    """What was in hand at the samples before, and how many seconds ago. A series without one began since: it held nothing then."""
     gauges = [item for item in series if item.name in (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)]
     spans = [item.time - item.before[0] for item in gauges if item.before and item.time > item.before[0]]
     if not spans:
-        return None
+        return None, 0.0
     earlier = [replace(item, value=item.before[1] if item.before and abs(item.before[1]) <= MOST_COUNT else 0.0) for item in gauges]
     held = sum(item.value for item in earlier if item.name in metric.HELD_FAMILIES)
-    before = held + sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
-    return (total - before) / fmean(spans)
+    in_hand = sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
+    return held + in_hand, fmean(spans)
 
 
 def _over(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:

@@ -1,6 +1,6 @@
 """Demand in replicas, one vote for each signal; the highest counts. And the work that waits, in seconds of one replica.
 
-    requests    in hand / requests per replica, where the user set that number
+    requests    in hand, as far as that is no accident of one scrape / requests per replica, where the user set that number
     slots       sequences that would run if none had to wait / slots of the batch
     prompts     prompt tokens that arrive per second / (prefill rate * use)
     cache       KV room of those sequences / (KV_USE of a replica's room)
@@ -81,12 +81,21 @@ def prompt_use(service: Service, ttft: float | None, percentile: float) -> float
     return min(max(1 + math.log(1 - percentile) * seconds * VARIATION / (2 * left), LEAST_USE), MOST_USE)
 
 
+def lasting(load: Load, each: float) -> float:
+    """Requests in hand, of which the last `each`, one replica's worth, must have been there in the samples before as well.
+
+    Replicas are scraped one after the other: a request that ends at one and begins at the next in between is counted twice. More than a
+    replica's worth at once is no such accident, and counts at once.
+    """
+    return load.total if load.before is None else max(min(load.total, load.before), load.total - each)
+
+
 def demand(load: Load, ready: int, each: float | None, service: Service | None, ttft: float | None, percentile: float) -> Demand:
     """All votes. `each` is the user's number of requests per replica, None where the objective is another."""
-    requests = () if each is None else (Vote(signal="requests", replicas=replicas(load.total / each), age_seconds=load.age_seconds),)
+    age = load.age_seconds
+    requests = () if each is None else (Vote(signal="requests", replicas=replicas(lasting(load, each) / each), age_seconds=age),)
     if service is None:
         return Demand(votes=requests)
-    age = load.age_seconds
     if load.prompt_rate is None or load.output_rate is None or load.running is None or load.kv_use is None:
         unseen = (Vote(signal=name, replicas=None, age_seconds=age) for name in ("prompts", "cache"))
         return Demand(votes=(*requests, Vote(signal="slots", replicas=replicas(load.total / service.slots), age_seconds=age), *unseen))

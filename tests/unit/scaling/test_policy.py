@@ -71,6 +71,14 @@ def test_requests_held_at_the_proxies_are_load() -> None:
     assert recommend(asked(load(4, held=12))) == 2
 
 
+def test_a_request_counted_twice_between_two_scrapes_brings_no_replica_and_the_message_says_what_is_waited_for() -> None:
+    seen = replace(load(17), before=16.0)
+    decision = decide(POLICY, seen, Replicas(wanted=2, ready=2), {}, START)
+    assert (decision.replicas, decision.reason) == (2, "Steady")
+    assert decision.message == "17 requests in hand, at 8 a replica that is 3, if the next scrape says so too"
+    assert decide(POLICY, replace(seen, before=17.0), Replicas(wanted=2, ready=2), decision.memory, START + STEP).replicas == 3
+
+
 def test_up_at_once_when_no_stabilisation_is_asked_for() -> None:
     line = Timeline()
     assert line.look(20) == 3

@@ -8,7 +8,7 @@ import pytest
 
 from llama_operator.scaling.service import LEAST_PREFILL, Service, learn, learned, recall
 from llama_operator.scaling.signals import Load
-from llama_operator.scaling.votes import LEAST_USE, MOST_USE, demand, patience, prompt_use
+from llama_operator.scaling.votes import LEAST_USE, MOST_USE, demand, lasting, patience, prompt_use
 
 SERVICE = Service(prefill=5000, slots=64, itl=0.1, kv=640_000, prompt=1000, output=200)
 LOAD = Load(
@@ -34,6 +34,23 @@ def votes(load: Load, each: float | None = None, service: Service | None = SERVI
 
 def test_without_a_service_only_the_users_number_counts() -> None:
     assert votes(LOAD, 8, None) == {"requests": 12.5}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "counted"),
+    [
+        (8, 9, 8),  # one request that moved between two scrapes, or one more: the next scrape tells
+        (9, 9, 9),
+        (10, 9, 9),
+        (8, 12, 8),
+        (8, 13, 9),  # five more at once are one that may be counted twice, and four that are not
+        (0, 40, 36),
+        (None, 9, 9),  # the first samples of all
+        (9, 0, 0),
+    ],
+)
+def test_what_only_one_scrape_says_is_not_believed_up_to_one_replicas_worth(before: float | None, now: float, counted: float) -> None:
+    assert lasting(replace(LOAD, in_flight=now, before=before), 4) == counted
 
 
 def test_where_nothing_waits_what_runs_is_the_demand() -> None:
