@@ -3,8 +3,8 @@
     level       mean of the newest LEVEL_BUCKETS buckets of demand
     trend       of the slopes between all pairs of TREND_POINTS points over the last horizon the one that 1 - TREND_SHARE of them exceed: as
                 Theil-Sen's median a step does not move it, and below the median so that noise is no trend
-    forecast    level + trend upward over the horizon; a falling trend is not believed: letting go takes no time, ordering does. The highest of
-                those of the demand and of each signal alone: one that climbs below another is seen before it is the highest
+    forecast    level + trend upward over the horizon; a falling trend is not believed: letting go takes no time, ordering does. The
+                highest of the demand's and of each signal's alone: one that climbs below another is seen before it is the highest
     error       of each past forecast: the highest demand that then came within its horizon, minus the forecast
     answer      forecast + the quantile of the errors that the costs ask for, and never above what was seen, unless the trend says so
 
@@ -58,7 +58,7 @@ class History:
     forecasts: Sequence[float] = ()
     errors: Sequence[float] = ()
     signals: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    """Of each signal, where there are several, the demand in the newest buckets, the open one last. One that is not seen stays as it was."""
+    """Of each signal, where there are several, the demand in the newest buckets, the open one last. Not seen, it stays as it was."""
 
     @classmethod
     def of(cls, memory: object) -> History:
@@ -130,11 +130,10 @@ class History:
         return self.seen if self.open is None else (*self.seen, self.open)
 
 
-def _latest(signals: Mapping[str, Sequence[float]], seen: Mapping[str, float]) -> dict[str, Sequence[float]]:
+def _latest(signals: Mapping[str, Sequence[float]], seen: Mapping[str, float]) -> Mapping[str, Sequence[float]]:
     """The series with what is seen now in the open bucket; a signal that is new begins here."""
-    return {name: (*values[:-1], seen.get(name, values[-1])) for name, values in signals.items()} | {
-        name: (value,) for name, value in seen.items() if name not in signals
-    }
+    known = {name: (*values[:-1], seen.get(name, values[-1])) for name, values in signals.items()}
+    return {**known, **{name: (value,) for name, value in seen.items() if name not in signals}}
 
 
 def short(value: float) -> float:

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.forecast import BUCKET_SECONDS, KEPT, KEPT_ERRORS, History, expect, level, quantile, trend
+from llama_operator.scaling.forecast import (
+    BUCKET_SECONDS,
+    KEPT,
+    KEPT_ERRORS,
+    MOST_AHEAD,
+    MOST_SIGNALS,
+    History,
+    expect,
+    level,
+    quantile,
+    trend,
+)
 
 START = 1_790_000_010.0
 AHEAD = 8
@@ -38,6 +49,35 @@ def test_a_step_is_answered_at_once_and_not_exceeded(before: int, since: int) ->
 def test_a_steady_climb_is_expected_to_go_on() -> None:
     climb = [1 + 0.05 * index for index in range(60)]
     assert expect(after(climb), AHEAD, 0.5, 0.0) == pytest.approx(climb[-1] + 0.05 * AHEAD, abs=0.15)
+
+
+def both(slots: Iterable[float], prompts: Iterable[float]) -> History:
+    """The demand is the higher of two signals at each look."""
+    history = History()
+    for index, (one, other) in enumerate(zip(slots, prompts, strict=True)):
+        history = history.add(START + BUCKET_SECONDS * index, max(one, other), AHEAD, {"slots": one, "prompts": other})
+    return history
+
+
+def test_a_signal_that_climbs_below_another_is_seen_before_it_is_the_highest() -> None:
+    climb = [2 + 0.1 * index for index in range(30)]
+    history = both([5.0] * 30, climb)
+    assert history.now[-1] == 5.0
+    assert expect(history, AHEAD, 0.5, 0.0) == pytest.approx(climb[-1] + 0.1 * AHEAD, abs=0.3)
+    assert level(history) == 5.0
+
+
+def test_signals_that_stay_below_the_highest_change_nothing() -> None:
+    history = both([5.0] * 60, [2.0, 3.0] * 30)
+    assert expect(history, AHEAD, 0.5, 0.0) == 5.0
+
+
+def test_a_signal_that_is_not_seen_for_a_while_is_taken_to_be_as_it_was() -> None:
+    history = both([5.0] * 3, [2.0, 2.1, 2.2])
+    unseen = history.add(history.begun + BUCKET_SECONDS, 5.0, AHEAD, {"slots": 5.0})
+    assert unseen.signals == {"prompts": (2.0, 2.1, 2.2, 2.2), "slots": (5.0,) * 4}
+    begun = unseen.add(unseen.begun + 1, 5.0, AHEAD, {"cache": 1.0})
+    assert begun.signals["cache"] == (1.0,)
 
 
 def test_a_fall_is_not_believed_before_it_is_there() -> None:
@@ -84,6 +124,18 @@ def test_what_is_known_is_read_back_as_it_was_and_is_bounded() -> None:
     history = after(source.expovariate(0.3) for _ in range(600))
     assert History.of(history.memory()) == history
     assert (len(history.seen), len(history.errors)) == (KEPT, KEPT_ERRORS)
+    several = both([5.0] * 200, [2.0] * 200)
+    assert History.of(several.memory()) == several
+    assert {name: len(values) for name, values in several.signals.items()} == {"prompts": MOST_AHEAD, "slots": MOST_AHEAD}
+
+
+@pytest.mark.parametrize("signals", [None, 3, {"slots": None}, {"slots": ["x"]}, {"slots": []}, {"slots": [float("nan")]}])
+def test_signals_that_cannot_be_read_are_left_out(signals: object) -> None:
+    assert History.of({**GOOD, "signals": signals}) == History.of(GOOD)
+
+
+def test_no_memory_makes_more_signals_than_there_are() -> None:
+    assert len(History.of({**GOOD, "signals": {str(number): [1.0] for number in range(100)}}).signals) == MOST_SIGNALS
 
 
 GOOD: dict[str, Any] = {"begun": START, "open": 1.0, "seen": [1.0], "forecasts": [1.0], "errors": [0.0]}
