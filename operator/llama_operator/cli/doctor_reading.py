@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant
 from llama_operator.cli.cluster import check_namespace
 from llama_operator.cli.doctor_facts import Facts, Object, Objects, Samples, setting
 from llama_operator.cli.findings import Unread
-from llama_operator.cli.prometheus_service import PrometheusError, Queries
 from llama_operator.rendering import names
 from llama_operator.telemetry import names as metric
 
@@ -151,7 +151,7 @@ def _samples(kubectl: Kubectl, operators: Objects | Unread) -> Samples | Unread 
         url = prometheus_url(operators)
         if url is None:
             return None
-        found = Queries(kubectl, url).instant(SCRAPES)
+        found = PrometheusInstant(kubectl, url).vector(SCRAPES)
     except (Ambiguous, PrometheusError) as error:
         return Unread(str(error))
     return Samples(

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.adapters.kubectl import Kubectl, KubectlError
+from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant, Sample
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster, check_namespace
 from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
 from llama_operator.cli.numbers import seconds
 from llama_operator.cli.options import FITS
 from llama_operator.cli.output import open_console, write_document, write_tables
-from llama_operator.cli.prometheus_service import PrometheusError, Queries, Sample
 from llama_operator.cli.refusals import BadInput
 from llama_operator.cli.status import again, look
 from llama_operator.cli.status_view import status_document
@@ -85,9 +85,9 @@ def measure(
         return {}, f"{error}; name Prometheus with --prometheus, or the operator's with --operator-namespace"
     if url is None:
         return {}, "the operator was given no Prometheus"
-    asker, asked = Queries(kubectl, url, direct=given is not None), queries(window, namespace)
+    asked = queries(window, namespace)
     try:
-        return dict(zip(asked, together(*(partial(asker.instant, query) for query in asked.values())), strict=True)), None
+        return dict(zip(asked, PrometheusInstant(kubectl, url, direct=given is not None).vectors([*asked.values()]), strict=True)), None
     except PrometheusError as error:
         return {}, str(error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 from tests.harness.kubectl import Scripted, refused
@@ -88,6 +89,26 @@ def test_a_program_gets_no_input_and_is_ended_when_it_does_not_end(monkeypatch: 
     monkeypatch.setattr(kubectl, "ENDS_SECONDS", 0.05)
     with pytest.raises(KubectlError, match="did not end"):
         kubectl.start([sys.executable, "-c", "import threading; threading.Event().wait()"])
+
+
+def test_a_program_that_writes_without_end_is_ended_and_its_last_words_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = kubectl.start([sys.executable, "-c", "import sys; sys.exit('x' * 100_000 + '\\nlast')"])
+    assert (said.status, said.err[-6:], len(said.err)) == (1, "\nlast\n", kubectl.MAX_ERROR_BYTES)
+    monkeypatch.setattr(kubectl, "MAX_BYTES", 1000)
+    with pytest.raises(KubectlError, match="larger than 1000 bytes"):
+        kubectl.start([sys.executable, "-c", "while True: print('y' * 1000)"])
+
+
+def test_what_is_not_begun_when_a_question_fails_is_not_asked() -> None:
+    asked: list[int] = []
+
+    def ask(number: int) -> None:
+        asked.append(number)
+        raise KubectlError("Refused", str(number))
+
+    with pytest.raises(KubectlError, match="0"):
+        together(*(partial(ask, number) for number in range(1000)), at_once=1)
+    assert len(asked) < 1000
 
 
 def test_questions_are_asked_at_once_and_answered_in_order() -> None:

@@ -12,7 +12,7 @@ from tests.harness.kubectl import refused
 from tests.unit.cli.test_doctor import an_operator
 
 from llama_operator.adapters.kubectl import Finished
-from llama_operator.cli.prometheus_service import PrometheusError, read_vector, service_path
+from llama_operator.adapters.prometheus_instant import PrometheusError, read_vector, service_path
 from llama_operator.rendering import names
 from llama_operator.telemetry.top import queries
 
@@ -113,9 +113,9 @@ def test_a_window_is_a_time(cluster: FakeKubectl) -> None:
 @pytest.mark.parametrize(
     ("url", "path"),
     [
-        ("http://prometheus-operated.monitoring.svc:9090", "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy"),
-        ("http://p.m.svc.cluster.local:9090/prefix/", "/api/v1/namespaces/m/services/p:9090/proxy/prefix"),
-        ("http://p.m", "/api/v1/namespaces/m/services/p:80/proxy"),
+        ("http://prometheus-operated.monitoring.svc:9090", "/api/v1/namespaces/monitoring/services/http:prometheus-operated:9090/proxy"),
+        ("http://p.m.svc.cluster.local:9090/prefix/", "/api/v1/namespaces/m/services/http:p:9090/proxy/prefix"),
+        ("http://p.m", "/api/v1/namespaces/m/services/http:p:80/proxy"),
         ("https://p.m.svc", "/api/v1/namespaces/m/services/https:p:443/proxy"),
         ("http://10.0.0.1:9090", None),
         ("https://prometheus.example.com", None),
