@@ -238,14 +238,7 @@ def explain(done: Finished) -> KubectlError:
     return KubectlError(why, message)
 
 
-def together(*asks: Callable[[], Any], at_once: int | None = None) -> list[Any]:
-    """The answers of several questions that are asked at once, or so many of them, in their order.
-
-    Raises what the first of them raised; what was not begun by then is not asked.
-    """
-    with ThreadPoolExecutor(max_workers=max(min(len(asks), at_once or len(asks)), 1)) as pool:
-        futures = [pool.submit(ask) for ask in asks]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+def together(*asks: Callable[[], Any]) -> list[Any]:
+    """The answers of several questions that are asked at once, in their order. Raises what the first of them raised."""
+    with ThreadPoolExecutor(max_workers=max(len(asks), 1)) as pool:
+        return [future.result() for future in [pool.submit(ask) for ask in asks]]

@@ -4,7 +4,8 @@
                               kubeconfig, from anywhere that kubectl works. https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
     over HTTP                 as kubectl port-forward or an ingress offers it to this machine
 
-Both stop reading after MAX_BYTES, and wait a bounded time. Several queries are asked at once, so that the way there is paid for once.
+Both stop reading after MAX_BYTES, and wait a bounded time. Several queries go as one, so that the way there is paid for once: a kubectl for
+each would keep a small machine busy for longer than Prometheus.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from llama_operator.adapters.kubectl import REQUEST_SECONDS, Kubectl, KubectlError, service_of, together
+from llama_operator.adapters.kubectl import REQUEST_SECONDS, Kubectl, KubectlError, service_of
 
 if TYPE_CHECKING:
     import httpx
@@ -27,9 +27,8 @@ CONNECT_SECONDS = 5.0
 """To reach one over HTTP."""
 MOST_SERIES = 10_000
 """Of one answer: as many as there are deployments, or pods of theirs; most are summed to one."""
-ASKED_AT_ONCE = 8
-"""Queries under way together: enough to hide the way there, few enough for a Prometheus that evaluates 20
-(--query.max-concurrency, https://prometheus.io/docs/prometheus/latest/command-line/prometheus/)."""
+WHICH = "llama_operator_query"
+"""The label that says which of several queries a series answers."""
 
 
 class PrometheusError(Exception):
@@ -65,11 +64,18 @@ class PrometheusInstant:
 
     def vectors(self, queries: Sequence[str], at: float | None = None) -> list[list[Sample]]:
         """The result of each, in their order, at a time in seconds since 1970 or at this moment. Raises PrometheusError."""
-        time = {} if at is None else {"time": f"{at:.3f}"}
-        forms = [{"query": query, **time} for query in queries]
-        if self._direct:
-            return self._over_http(forms)
-        return together(*(partial(self._through_the_api_server, form) for form in forms), at_once=ASKED_AT_ONCE)
+        form = {"query": union(queries), **({} if at is None else {"time": f"{at:.3f}"})}
+        samples = self._over_http(form) if self._direct else self._through_the_api_server(form)
+        if len(queries) == 1:
+            return [samples]
+        found: list[list[Sample]] = [[] for _ in queries]
+        for sample in samples:
+            labels = dict(sample.labels)
+            which = labels.pop(WHICH, "")
+            if not which.isdecimal() or int(which) >= len(queries):
+                raise self._error(f"answers another query: a series has {WHICH}={which[:20]!r}")
+            found[int(which)].append(Sample(labels=labels, value=sample.value))
+        return found
 
     def _through_the_api_server(self, form: Mapping[str, str]) -> list[Sample]:
         path = service_path(self._url)
@@ -84,33 +90,23 @@ class PrometheusInstant:
             raise self._error(f"the answer is larger than {MAX_BYTES} bytes")
         return self._read(200, raw)
 
-    def _over_http(self, forms: Sequence[Mapping[str, str]]) -> list[list[Sample]]:
+    def _over_http(self, form: Mapping[str, str]) -> list[Sample]:
         import asyncio  # with httpx only where a URL is given: they take longer to be imported than kubectl to answer
 
         import httpx
 
-        gate = asyncio.Semaphore(ASKED_AT_ONCE)
+        async def ask() -> tuple[int, bytes]:
+            timeout = httpx.Timeout(self._seconds, connect=CONNECT_SECONDS)
+            async with asyncio.timeout(self._seconds), httpx.AsyncClient(timeout=timeout) as client:
+                return await self._post(client, form)
 
-        async def ask(client: httpx.AsyncClient, form: Mapping[str, str]) -> list[Sample]:
-            async with gate:
-                try:
-                    async with asyncio.timeout(self._seconds):
-                        return self._read(*await self._post(client, form))
-                except TimeoutError:
-                    raise self._error(f"no answer within {self._seconds:g} s") from None
-                except (httpx.HTTPError, httpx.InvalidURL) as error:
-                    raise self._error(f"{type(error).__name__} {error}".rstrip()) from None
-
-        async def ask_all() -> list[list[Sample]]:
-            async with httpx.AsyncClient(timeout=httpx.Timeout(self._seconds, connect=CONNECT_SECONDS)) as client:
-                try:
-                    async with asyncio.TaskGroup() as group:  # the first that fails ends the others
-                        asked = [group.create_task(ask(client, form)) for form in forms]
-                except ExceptionGroup as failed:
-                    raise failed.exceptions[0] from None
-                return [task.result() for task in asked]
-
-        return asyncio.run(ask_all())
+        try:
+            status, raw = asyncio.run(ask())
+        except TimeoutError:
+            raise self._error(f"no answer within {self._seconds:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._error(f"{type(error).__name__} {error}".rstrip()) from None
+        return self._read(status, raw)
 
     async def _post(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> tuple[int, bytes]:
         raw = bytearray()
@@ -138,6 +134,16 @@ class PrometheusInstant:
 
     def _error(self, why: str) -> PrometheusError:
         return PrometheusError(f"Prometheus at {self._url}: {why}")
+
+
+def union(queries: Sequence[str]) -> str:
+    """One query whose series say by WHICH the query that they answer.
+
+    https://prometheus.io/docs/prometheus/latest/querying/functions/#label_replace: an empty source label is matched by an empty pattern.
+    """
+    if len(queries) == 1:
+        return queries[0]
+    return " or ".join(f'label_replace({query}, "{WHICH}", "{number}", "", "")' for number, query in enumerate(queries))
 
 
 def read_vector(body: Mapping[str, Any]) -> list[Sample]:

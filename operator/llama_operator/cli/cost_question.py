@@ -14,18 +14,17 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-import httpx
-
-from llama_operator.adapters.kubectl import Kubectl, KubectlError, service_of
+from llama_operator.adapters.kubectl import Kubectl, KubectlError, service_of, together
 from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant, Sample
+from llama_operator.api.group import NAME
 from llama_operator.api.price import MOST
 from llama_operator.api.problems import Problem
-from llama_operator.api.rules import NAME
 from llama_operator.cli.cluster import Cluster, check_namespace
 from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
+from llama_operator.cli.numbers import LONGEST, read_window
 from llama_operator.cli.refusals import BadInput, quoted
-from llama_operator.cli.simulate_history import LAST_PORT, LONGEST, read_window
 from llama_operator.telemetry import cost_queries as ask
 from llama_operator.telemetry.cost import API_PRICES, ApiPrice, Bill, Measured, bill
 
@@ -45,9 +44,7 @@ class Question:
     namespace: str
     name: str
     window: int
-    prometheus: str | None
-    kubectl: Kubectl
-    operator_namespace: str | None
+    prometheus: PrometheusInstant
     hour_price: float | None
     """Instead of what the installation says."""
 
@@ -62,7 +59,7 @@ class Answer:
 
 
 def read_question(arguments: argparse.Namespace) -> Question:
-    """The options. Raises BadInput with all that is wrong."""
+    """The options, and a Prometheus. Raises BadInput with all that is wrong, or where no Prometheus can be found."""
     cluster = Cluster.of(arguments)
     check_namespace("--operator-namespace", arguments.operator_namespace)
     problems = []
@@ -83,21 +80,17 @@ def read_question(arguments: argparse.Namespace) -> Question:
         problems.append(Problem(field="--prometheus", given=quoted(arguments.prometheus), allowed=allowed, remedy="Correct it."))
     if problems:
         raise BadInput.of(*problems)
-    return Question(
-        namespace=cluster.namespace,
-        name=arguments.name,
-        window=window or 0,
-        prometheus=arguments.prometheus,
-        kubectl=cluster.kubectl,
-        operator_namespace=arguments.operator_namespace,
-        hour_price=price,
+    namespace, prometheus = together(
+        lambda: cluster.namespace,
+        lambda: _prometheus(cluster.kubectl, arguments.prometheus, arguments.operator_namespace),
     )
+    return Question(namespace=namespace, name=arguments.name, window=window or 0, prometheus=prometheus, hour_price=price)
 
 
 def answer(question: Question) -> Answer:
     """Asks Prometheus. Raises BadInput where it cannot answer, or knows nothing of the deployment."""
     try:
-        numbers, prices = _ask(_prometheus(question), question, time.time())
+        numbers, prices = _ask(question, time.time())
     except PrometheusError as error:
         remedy = f"Give --prometheus: a URL that is reached from here, or NAMESPACE/SERVICE:PORT. {SET_UP}"
         allowed = "a Prometheus that answers"
@@ -127,10 +120,10 @@ def answer(question: Question) -> Answer:
     return Answer(question=question, bill=found, notes=_notes(question, found, given=bool(prices)))
 
 
-def _ask(prometheus: PrometheusInstant, question: Question, now: float) -> tuple[Mapping[str, float | None], list[ApiPrice]]:
+def _ask(question: Question, now: float) -> tuple[Mapping[str, float | None], list[ApiPrice]]:
     """Each number, None where Prometheus has none, and the table of API prices. Raises PrometheusError."""
     queries = ask.bill_queries(question.namespace, question.name, question.window)
-    *found, rows = prometheus.vectors([*queries.values(), ask.API_PRICES_QUERY], now)
+    *found, rows = question.prometheus.vectors([*queries.values(), ask.API_PRICES_QUERY], now)
     return dict(zip(queries, map(_only, found), strict=True)), read_table([(row.labels, row.value) for row in rows])
 
 
@@ -159,20 +152,19 @@ def read_table(rows: Sequence[tuple[Mapping[str, str], float]]) -> list[ApiPrice
     ]
 
 
-def _prometheus(question: Question) -> PrometheusInstant:
+def _prometheus(kubectl: Kubectl, given: str | None, operator_namespace: str | None) -> PrometheusInstant:
     """The one that is meant. Raises BadInput where none can be found."""
-    given = question.prometheus
     named = _SERVICE.fullmatch(given) if given is not None else None
-    url = f"http://{named[3]}.{named[1]}:{named[5]}" if named else given if given is not None else _operators(question)
+    url = f"http://{named[3]}.{named[1]}:{named[5]}" if named else given if given is not None else _operators(kubectl, operator_namespace)
     direct = not named if given is not None else service_of(url) is None
-    return PrometheusInstant(question.kubectl, url, direct=direct, seconds=ANSWER_SECONDS)
+    return PrometheusInstant(kubectl, url, direct=direct, seconds=ANSWER_SECONDS)
 
 
-def _operators(question: Question) -> str:
+def _operators(kubectl: Kubectl, namespace: str | None) -> str:
     """The address that the operator was given. Raises BadInput."""
-    path = of_operators(question.operator_namespace, "/apis/apps/v1", "deployments")
+    path = of_operators(namespace, "/apis/apps/v1", "deployments")
     try:
-        url = prometheus_url(everything(question.kubectl, path, OPERATORS))
+        url = prometheus_url(everything(kubectl, path, OPERATORS))
     except KubectlError as error:
         why = error.message
     except Ambiguous as error:
@@ -187,9 +179,9 @@ def _operators(question: Question) -> str:
 
 def _is_url(text: str) -> bool:
     try:
-        url = httpx.URL(text)
-        return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) <= LAST_PORT
-    except (httpx.InvalidURL, ValueError):
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 0) >= 0  # `port` raises beyond 65535
+    except ValueError:
         return False
 
 

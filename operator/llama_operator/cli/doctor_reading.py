@@ -33,9 +33,9 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
     """
     operators = of_operators(operator_namespace, "/apis/apps/v1", "deployments")
     leases = of_operators(operator_namespace, "/apis/coordination.k8s.io/v1", "leases")
-    version = _try(lambda: _object(kubectl, "/version"), fatal=("NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized"))
     heads = f"{names.MANAGED_SELECTOR}"
     found = together(
+        lambda: _try(lambda: _object(kubectl, "/version"), fatal=("NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized")),
         lambda: _try(lambda: _maybe(kubectl, CRD_PATH)),
         lambda: _try(lambda: everything(kubectl, operators, OPERATORS)),
         lambda: _try(lambda: everything(kubectl, leases)),
@@ -47,7 +47,7 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
         lambda: _try(lambda: everything(kubectl, "/apis/nvidia.com/v1/clusterpolicies"), absent=None),
         lambda: _try(lambda: _object(kubectl, "/apis/monitoring.coreos.com/v1"), absent=None),
     )
-    crd, deployed, leases_there, llamas, nodes, node_leases, classes, claims, policies, monitors = found
+    version, crd, deployed, leases_there, llamas, nodes, node_leases, classes, claims, policies, monitors = found
     samples, rights = together(
         lambda: _samples(kubectl, deployed),
         lambda: _rights(kubectl, deployed, llamas),

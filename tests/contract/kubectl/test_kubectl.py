@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 import pytest
 from tests.harness.kubectl import Scripted, refused
@@ -97,18 +96,6 @@ def test_a_program_that_writes_without_end_is_ended_and_its_last_words_are_kept(
     monkeypatch.setattr(kubectl, "MAX_BYTES", 1000)
     with pytest.raises(KubectlError, match="larger than 1000 bytes"):
         kubectl.start([sys.executable, "-c", "while True: print('y' * 1000)"])
-
-
-def test_what_is_not_begun_when_a_question_fails_is_not_asked() -> None:
-    asked: list[int] = []
-
-    def ask(number: int) -> None:
-        asked.append(number)
-        raise KubectlError("Refused", str(number))
-
-    with pytest.raises(KubectlError, match="0"):
-        together(*(partial(ask, number) for number in range(1000)), at_once=1)
-    assert len(asked) < 1000
 
 
 def test_questions_are_asked_at_once_and_answered_in_order() -> None:

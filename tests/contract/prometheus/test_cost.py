@@ -20,8 +20,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.harness.command import assert_refused, run
+from tests.harness.prometheus_union import labelled, parts
 
-from llama_operator.adapters.prometheus_instant import MAX_BYTES, MOST_SERIES, service_path
+from llama_operator.adapters.prometheus_instant import MAX_BYTES, MOST_SERIES, WHICH, service_path
 from llama_operator.cli import cost_question
 from llama_operator.cli.cost_question import read_table
 from llama_operator.telemetry import cost_queries
@@ -60,12 +61,12 @@ def prometheus(values: Mapping[str, float | None], prices: list[dict[str, Any]] 
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self, form: dict[str, list[str]]) -> None:
-            query = form["query"][0]
-            if query == cost_queries.API_PRICES_QUERY:
-                result = prices or []
-            else:
-                value = values.get(queries[query])
-                result = [] if value is None else [{"metric": {}, "value": [0, str(value)]}]
+            result = []
+            for query, labels in parts(form["query"][0]):
+                if query == cost_queries.API_PRICES_QUERY:
+                    result += labelled(prices or [], labels)
+                elif (value := values.get(queries[query])) is not None:
+                    result += labelled([{"metric": {}, "value": [0, str(value)]}], labels)
             body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
             status, body = (200, body) if raw is None else raw()
             self.send_response(status)
@@ -169,8 +170,8 @@ def test_without_a_table_of_the_operators_the_commands_own_is_used_and_said() ->
     assert any("defaults of this command" in note for note in found["notes"])
 
 
-def many(count: int) -> bytes:
-    row = {"metric": {"pod": "p" * 60}, "value": [0, "1"]}
+def many(count: int, which: str = "") -> bytes:
+    row = {"metric": {"pod": "p" * 60, WHICH: which}, "value": [0, "1"]}
     return json.dumps({"status": "success", "data": {"result": [row] * count}}).encode()
 
 
@@ -187,7 +188,8 @@ def many(count: int) -> bytes:
         (lambda: (200, many(MOST_SERIES + 1)), f"{MOST_SERIES + 1} series, allowed are {MOST_SERIES}"),
         (lambda: (200, many(100_000)), "larger than"),
         (lambda: (200, b" " * (MAX_BYTES + 1)), "larger than"),
-        (lambda: (200, many(2)), "2 series where one was asked for"),
+        (lambda: (200, many(1)), "answers another query"),
+        (lambda: (200, many(2, "0")), "2 series where one was asked for"),
         (lambda: (200, b"[" * 100_000), "not a query result"),
     ],
     ids=[
@@ -201,6 +203,7 @@ def many(count: int) -> bytes:
         "1e4 series",
         "1e5 series",
         "too large",
+        "another query",
         "two series",
         "deep",
     ],
