@@ -64,7 +64,7 @@ def test_faults_and_killed_parts_are_told_each_for_its_own_deployment(rehearsal:
     watch = Watch(rehearsal, namespace)
     for manifest in manifests(rehearsal):
         namespace.apply(manifest)
-    namespace.wait_ready("hung", 1, 240)
+    namespace.wait_ready("hung", 1, 400)  # seven Ray nodes start at once, perhaps on two cores
     load = client.load("http://hung", "hung", streams=2, seconds=900, tokens=20)
     watch.wait({(name, alert) for name, alerts in FAULTS.items() for alert in alerts}, 240)
     assert "requests are open and no token comes out" in watch.seen["hung", "LlamaNoTokens"]

@@ -1,4 +1,4 @@
-"""Who sets the number of replicas: whoever scales is obeyed without autoscaling. How it is named beside it: test_samples.py."""
+"""Who sets the number of replicas: whoever scales is obeyed without autoscaling, and named beside it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ def scale(namespace: Namespace, replicas: int) -> None:
     namespace.api.request("PATCH", f"{path}?fieldManager=kubectl", body, content_type="application/merge-patch+json")
 
 
-def test_kubectl_scale_is_obeyed_without_autoscaling(local: Stage, namespace: Namespace) -> None:
+def test_kubectl_scale_is_obeyed_without_autoscaling_and_named_beside_it(local: Stage, namespace: Namespace) -> None:
     namespace.apply(local.simulated(NAME, args={"loadSeconds": 1}))
     namespace.wait_ready(NAME, 1, 180)
     scale(namespace, 2)
     namespace.wait_ready(NAME, 2, 120)
+
+    both = {"minReplicas": 2, "maxReplicas": 2, "objective": {"inFlightPerReplica": 4}}
+    namespace.patch_llama(NAME, {"spec": {"autoscaling": both}})
+    scale(namespace, 3)
+    told = namespace.wait_reason(NAME, "ScalingContested", "ForeignWriter", 60)
+    assert "set spec.replicas to 3 through the scale subresource" in told["message"]
+    assert namespace.status(NAME)["autoscaling"]["desiredReplicas"] == 2
+    namespace.patch_llama(NAME, {"spec": {"replicas": 1}})
+    namespace.wait_reason(NAME, "ScalingContested", "SoleWriter", 60)
+
     namespace.delete_llama(NAME)
     namespace.wait_gone(NAME, 60)
