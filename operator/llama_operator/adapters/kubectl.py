@@ -9,9 +9,13 @@ same here. It starts in a tenth of a second, where the Python client takes two t
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import shutil
 import subprocess
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +30,10 @@ REQUEST_SECONDS = 15
 ENDS_SECONDS = REQUEST_SECONDS + 15.0
 """After which kubectl is ended: it may run a login first, which no request timeout bounds."""
 PAGE_SIZE = 500
+MAX_BYTES = 64 * 1024 * 1024
+"""Of what kubectl writes; more ends it. A page of PAGE_SIZE pods has a tenth."""
+MAX_ERROR_BYTES = 64 * 1024
+"""Of its standard error that is read: its last lines count."""
 
 _PREFIX = re.compile(r"[A-Za-z0-9/_-]*")
 """What may stand behind a Service's address in a path of the API server: a dot or a percent sign could lead out of its proxy."""
@@ -98,13 +106,38 @@ def start(command: Sequence[str]) -> Finished:
     """
     if shutil.which(command[0]) is None:
         raise KubectlError("NoKubectl", f"{command[0]} is not on the PATH")
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=ENDS_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise KubectlError("NoAnswer", f"{command[0]} did not end within {ENDS_SECONDS:.0f} s") from None
-    except OSError as error:
-        raise KubectlError("NoKubectl", f"{command[0]} cannot be started: {error.strerror}") from None
-    return Finished(status=done.returncode, out=done.stdout.decode("utf-8", "replace"), err=done.stderr.decode("utf-8", "replace"))
+    deadline = time.monotonic() + ENDS_SECONDS
+    with tempfile.TemporaryFile() as errors:  # a file takes all that it says, and needs nobody who reads meanwhile
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            raise KubectlError("NoKubectl", f"{command[0]} cannot be started: {error.strerror}") from None
+        with process:
+            try:
+                out = _output(process, deadline)
+                status = process.wait(max(deadline - time.monotonic(), 0.0))
+            except subprocess.TimeoutExpired:
+                raise KubectlError("NoAnswer", f"{command[0]} did not end within {ENDS_SECONDS:.0f} s") from None
+            finally:
+                process.kill()  # nothing where it has ended
+        errors.seek(max(errors.seek(0, os.SEEK_END) - MAX_ERROR_BYTES, 0))
+        said = errors.read()
+    return Finished(status=status, out=out.decode("utf-8", "replace"), err=said.decode("utf-8", "replace"))
+
+
+def _output(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """What it writes until it ends. Raises TimeoutExpired at the deadline, KubectlError for more than MAX_BYTES."""
+    if process.stdout is None:
+        raise RuntimeError("a pipe was asked for and not made")
+    out, pipe = bytearray(), process.stdout.fileno()
+    while select.select([pipe], [], [], max(deadline - time.monotonic(), 0.0))[0]:
+        chunk = os.read(pipe, 65_536)
+        if not chunk:
+            return bytes(out)
+        out += chunk
+        if len(out) > MAX_BYTES:
+            raise KubectlError("Refused", f"the answer is larger than {MAX_BYTES} bytes")
+    raise subprocess.TimeoutExpired(process.args, ENDS_SECONDS)
 
 
 class Kubectl:
@@ -149,9 +182,9 @@ class Kubectl:
                 return [{"apiVersion": KINDS[kind].api_version, "kind": kind, **item} for item in items]
             query["continue"] = token
 
-    def raw(self, path: str) -> str:
-        """What the API server answers at a path, as through its proxy to a Service."""
-        done = self._run([PROGRAM, *self._flags, f"--request-timeout={REQUEST_SECONDS}s", "get", "--raw", path])
+    def raw(self, path: str, seconds: int = REQUEST_SECONDS) -> str:
+        """What the API server answers at a path, as through its proxy to a Service, within `seconds`."""
+        done = self._run([PROGRAM, *self._flags, f"--request-timeout={seconds}s", "get", "--raw", path])
         if done.status:
             raise explain(done)
         return done.out

@@ -1,156 +1,165 @@
-"""Prometheus' instant queries for `kubectl llama`, over HTTP or through the API server. Whatever goes wrong is a `Missing` with its reason.
+"""Prometheus' instant queries for `kubectl llama`. Whatever goes wrong is a PrometheusError in words.
 
-    over HTTP                 --prometheus http://…: as kubectl port-forward or an ingress offers it
     through the API server    kubectl get --raw /api/v1/namespaces/N/services/http:S:P/proxy/…: with the login and the rights of the user's
                               kubeconfig, from anywhere that kubectl works. https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
+    over HTTP                 as kubectl port-forward or an ingress offers it to this machine
 
-Both stop reading after MAX_BYTES and waiting after ANSWER_SECONDS.
+Both stop reading after MAX_BYTES, and wait a bounded time. Several queries go as one, so that the way there is paid for once: a kubectl for
+each would keep a small machine busy for longer than Prometheus.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import httpx
+from llama_operator.adapters.kubectl import REQUEST_SECONDS, Kubectl, KubectlError, service_of
 
-from llama_operator.adapters.kubectl import service_of
-from llama_operator.scaling.signals import Missing
+if TYPE_CHECKING:
+    import httpx
 
-MAX_BYTES = 16 * 1024 * 1024
-"""An answer larger than this is not read to its end: 100,000 series have more, and what is asked here has a few."""
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 30.0
-"""To reach it, and for one answer. Prometheus' own limit is two minutes, too long for somebody at a terminal."""
-MOST_SERIES = 1000
-"""Of one answer. An API price table has at most 80; all else is summed to one."""
-
-Labels = Mapping[str, str]
-Post = Callable[[str, Mapping[str, str]], Awaitable[tuple[int, bytes] | Missing]]
-"""Asks one path with a form; answers HTTP status and body. Through the API server a status that is not 200 is only known as an error."""
+MAX_BYTES = 4 * 1024 * 1024
+"""An answer larger than this is not read to its end: MOST_SERIES have less, and what is asked here has a few."""
+CONNECT_SECONDS = 5.0
+"""To reach one over HTTP."""
+MOST_SERIES = 10_000
+"""Of one answer: as many as there are deployments, or pods of theirs; most are summed to one."""
+WHICH = "llama_operator_query"
+"""The label that says which of several queries a series answers."""
 
 
-class PrometheusInstant:
-    """Asks for the present."""
-
-    def __init__(self, post: Post, where: str) -> None:
-        """`where` is what messages call it."""
-        self._post, self._where = post, where
-
-    async def vector(self, query: str, now: float) -> Sequence[tuple[Labels, float]] | Missing:
-        """The series of an instant vector at `now`, seconds since 1970; those that are no number are left out."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await self._post("/api/v1/query", {"query": query, "time": f"{now:.3f}"})
-        except TimeoutError:
-            return self._missing(f"no answer within {ANSWER_SECONDS:g} s")
-        if isinstance(answer, Missing):
-            return answer
-        status, raw = answer
-        try:
-            body = json.loads(raw)
-        except (ValueError, RecursionError):
-            body = None
-        if status >= 400 or not isinstance(body, dict) or body.get("status") != "success":
-            said = body.get("error") if isinstance(body, dict) else raw[:80].decode("utf-8", "replace")
-            return self._missing(f"answers {status}, not a query result: {_short(str(said))}")
-        return self._series(body)
-
-    async def one(self, query: str, now: float) -> float | Missing | None:
-        """The value of a query that has one series at most; None where it has none."""
-        found = await self.vector(query, now)
-        if isinstance(found, Missing):
-            return found
-        if len(found) > 1:
-            return self._missing(f"the answer has {len(found)} series where one was asked for")
-        return found[0][1] if found else None
-
-    def _series(self, body: Mapping[str, Any]) -> Sequence[tuple[Labels, float]] | Missing:
-        try:
-            result = body["data"]["result"]
-            if len(result) > MOST_SERIES:
-                return self._missing(f"the answer has {len(result)} series, allowed are {MOST_SERIES}")
-            read = [({str(key): str(label) for key, label in item["metric"].items()}, float(item["value"][1])) for item in result]
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            return self._missing(f"the answer has not the shape of an instant query's: {type(error).__name__} {error}")
-        return [(labels, value) for labels, value in read if abs(value) < float("inf")]
-
-    def _missing(self, why: str) -> Missing:
-        return unreachable(self._where, why)
+class PrometheusError(Exception):
+    """It was not asked, or gave no result; the text says which one, and why."""
 
 
-def unreachable(where: str, why: str) -> Missing:
-    """What could not be asked, and why."""
-    return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {where}: {why}")
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One series of an instant vector."""
 
-
-def over_http(client: httpx.AsyncClient, url: str) -> PrometheusInstant:
-    """A Prometheus at its root URL."""
-    root = url.rstrip("/")
-
-    async def post(path: str, form: Mapping[str, str]) -> tuple[int, bytes] | Missing:
-        raw = bytearray()
-        try:
-            async with client.stream("POST", f"{root}{path}", data=dict(form)) as answer:
-                async for chunk in answer.aiter_bytes():
-                    raw += chunk
-                    if len(raw) > MAX_BYTES:
-                        return unreachable(root, f"the answer is larger than {MAX_BYTES} bytes")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return unreachable(root, f"{type(error).__name__} {error}".rstrip())
-        return answer.status_code, bytes(raw)
-
-    return PrometheusInstant(post, root)
+    labels: Mapping[str, str]
+    value: float
 
 
 def service_path(url: str) -> str | None:
-    """The API server's path to a Service of the cluster, for the URL that the operator was given; None where that is no Service's."""
+    """The API server's path to the Service that a URL inside the cluster names; None where it names none."""
     found = service_of(url)
     if found is None:
         return None
     return f"/api/v1/namespaces/{found.namespace}/services/{found.scheme}:{found.name}:{found.port}/proxy{found.prefix}"
 
 
-def through_kubectl(kubectl: Sequence[str], path: str) -> PrometheusInstant:
-    """A Service of the cluster, reached by the user's own kubectl; `path` as `service_path` has it."""
+class PrometheusInstant:
+    """Asks one Prometheus for the present."""
 
-    async def post(endpoint: str, form: Mapping[str, str]) -> tuple[int, bytes] | Missing:
-        status, out, said = await run([*kubectl, "get", "--raw", f"{path}{endpoint}?{urlencode(form)}"])
-        if status != 0:
-            return unreachable(path, _short(said) or f"kubectl ends with status {status}")
-        return 200, out
+    def __init__(self, kubectl: Kubectl, url: str, *, direct: bool = False, seconds: int = REQUEST_SECONDS) -> None:
+        """`url` is its root; `direct`: as this machine reaches it, else as the cluster's pods do. `seconds`: for one answer."""
+        self._kubectl, self._url, self._direct, self._seconds = kubectl, url.rstrip("/"), direct, seconds
 
-    return PrometheusInstant(post, path)
+    def vector(self, query: str) -> list[Sample]:
+        """The result of one query, as `vectors`."""
+        return self.vectors([query])[0]
+
+    def vectors(self, queries: Sequence[str], at: float | None = None) -> list[list[Sample]]:
+        """The result of each, in their order, at a time in seconds since 1970 or at this moment. Raises PrometheusError."""
+        form = {"query": union(queries), **({} if at is None else {"time": f"{at:.3f}"})}
+        samples = self._over_http(form) if self._direct else self._through_the_api_server(form)
+        if len(queries) == 1:
+            return [samples]
+        found: list[list[Sample]] = [[] for _ in queries]
+        for sample in samples:
+            labels = dict(sample.labels)
+            which = labels.pop(WHICH, "")
+            if not which.isdecimal() or int(which) >= len(queries):
+                raise self._error(f"answers another query: a series has {WHICH}={which[:20]!r}")
+            found[int(which)].append(Sample(labels=labels, value=sample.value))
+        return found
+
+    def _through_the_api_server(self, form: Mapping[str, str]) -> list[Sample]:
+        path = service_path(self._url)
+        if path is None:
+            raise self._error("it is no Service of this cluster")
+        try:
+            text = self._kubectl.raw(f"{path}/api/v1/query?{urlencode(form)}", self._seconds)
+        except KubectlError as error:
+            raise self._error(_short(error.message)) from None
+        raw = text.encode()
+        if len(raw) > MAX_BYTES:
+            raise self._error(f"the answer is larger than {MAX_BYTES} bytes")
+        return self._read(200, raw)
+
+    def _over_http(self, form: Mapping[str, str]) -> list[Sample]:
+        import asyncio  # with httpx only where a URL is given: they take longer to be imported than kubectl to answer
+
+        import httpx
+
+        async def ask() -> tuple[int, bytes]:
+            timeout = httpx.Timeout(self._seconds, connect=CONNECT_SECONDS)
+            async with asyncio.timeout(self._seconds), httpx.AsyncClient(timeout=timeout) as client:
+                return await self._post(client, form)
+
+        try:
+            status, raw = asyncio.run(ask())
+        except TimeoutError:
+            raise self._error(f"no answer within {self._seconds:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._error(f"{type(error).__name__} {error}".rstrip()) from None
+        return self._read(status, raw)
+
+    async def _post(self, client: httpx.AsyncClient, form: Mapping[str, str]) -> tuple[int, bytes]:
+        raw = bytearray()
+        async with client.stream("POST", f"{self._url}/api/v1/query", data=dict(form)) as answer:
+            async for chunk in answer.aiter_bytes():
+                raw += chunk
+                if len(raw) > MAX_BYTES:
+                    raise self._error(f"the answer is larger than {MAX_BYTES} bytes")
+        return answer.status_code, bytes(raw)
+
+    def _read(self, status: int, raw: bytes) -> list[Sample]:
+        if status in (401, 403):
+            raise self._error(f"answers {status}: it asks for a login, which this command has not")
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError):
+            body = None
+        if status >= 400 or not isinstance(body, dict) or body.get("status") != "success":
+            said = body.get("error") if isinstance(body, dict) else raw[:80].decode("utf-8", "replace")
+            raise self._error(f"answers {status}, not a query result: {_short(str(said))}")
+        try:
+            return read_vector(body)
+        except PrometheusError as error:
+            raise self._error(str(error)) from None
+
+    def _error(self, why: str) -> PrometheusError:
+        return PrometheusError(f"Prometheus at {self._url}: {why}")
 
 
-async def run(command: Sequence[str]) -> tuple[int, bytes, str]:
-    """Exit status, standard output and error of a program, which may write MAX_BYTES; more ends it. It is ended with its caller.
+def union(queries: Sequence[str]) -> str:
+    """One query whose series say by WHICH the query that they answer.
 
-    It gets no standard input: it would ask for a password where nobody sees the question.
+    https://prometheus.io/docs/prometheus/latest/querying/functions/#label_replace: an empty source label is matched by an empty pattern.
     """
-    pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    if len(queries) == 1:
+        return queries[0]
+    return " or ".join(f'label_replace({query}, "{WHICH}", "{number}", "", "")' for number, query in enumerate(queries))
+
+
+def read_vector(body: Mapping[str, Any]) -> list[Sample]:
+    """The series of an instant vector. A value that is no finite number is left out: it was not measured. Raises PrometheusError."""
+    found = []
     try:
-        process = await asyncio.create_subprocess_exec(*command, stdin=nothing, stdout=pipe, stderr=pipe)
-    except OSError as error:
-        return 127, b"", f"{command[0]}: {error.strerror}"
-    if process.stdout is None or process.stderr is None:
-        raise RuntimeError("pipes were asked for and not made")
-    errors = asyncio.create_task(process.stderr.read(4096))
-    try:
-        out = bytearray()
-        while chunk := await process.stdout.read(65_536):
-            out += chunk
-            if len(out) > MAX_BYTES:
-                return 1, b"", f"the answer is larger than {MAX_BYTES} bytes"
-        said = (await errors).decode("utf-8", "replace")
-        return await process.wait(), bytes(out), said
-    finally:
-        errors.cancel()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        result: Sequence[Any] = body["data"]["result"]
+        if len(result) > MOST_SERIES:
+            raise PrometheusError(f"the answer has {len(result)} series, allowed are {MOST_SERIES}")
+        for item in result:
+            value = float(item["value"][1])
+            if abs(value) < float("inf"):
+                found.append(Sample(labels={str(key): str(label) for key, label in item["metric"].items()}, value=value))
+    except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise PrometheusError(f"the answer has not the shape of a vector: {type(error).__name__} {error}") from None
+    return found
 
 
 def _short(text: str) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 
 from llama_operator.api import licence, not_served, price, scaling_rules
+from llama_operator.api.group import CPU, NAME
 from llama_operator.api.problems import show
 from llama_operator.api.rule import Look, Rule, pattern_rule, quote
-from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, NAME_MAX
+from llama_operator.api.v1alpha1 import GPUS_PER_NODE, NAME_MAX
 
-NAME = "[a-z]([-a-z0-9]*[a-z0-9])?"
 SOURCE = (
     r"(file:///[^\x00-\x20\x7f?#]+"
     r"|pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[^\x00-\x20\x7f?#]*)?"

@@ -18,8 +18,9 @@ from typing import Any
 
 import yaml
 
+from llama_operator.api.group import NAME
 from llama_operator.api.reference import render_reference
-from llama_operator.api.rules import NAME, RULES
+from llama_operator.api.rules import RULES
 from llama_operator.api.v1alpha1 import CATEGORIES, GROUP, KIND, NAME_MAX, PLURAL, SHORT_NAME, SINGULAR, VERSION, LlamaDeployment
 
 COMMAND = "python -m llama_operator.api.schema"

@@ -24,7 +24,7 @@ SINGULAR = "llamadeployment"
 SHORT_NAME = "lld"
 CATEGORIES = ("all", "llama")
 
-CPU = "cpu"
+CPU = group.CPU
 """The value of `hardware.accelerator` that runs the engine without a GPU."""
 
 GPUS_PER_NODE = 8

@@ -7,7 +7,7 @@ import argparse
 from llama_operator.cli import refusals
 from llama_operator.cli.cost_question import answer, read_question
 from llama_operator.cli.options import COST_OUTPUTS, FITS
-from llama_operator.cli.output import open_console, write_document, write_tables
+from llama_operator.cli.output import while_asked, write_document, write_tables
 from llama_operator.cli.refusals import BadInput
 from llama_operator.telemetry.cost import to_document
 
@@ -18,13 +18,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Answers; returns the exit status."""
     try:
         refusals.check_output(arguments.output, COST_OUTPUTS)
-        question = read_question(arguments)
-        console = open_console() if arguments.output == "table" else None
-        found = answer(question)
+        console, found = while_asked(arguments.output, lambda: answer(read_question(arguments)))
     except BadInput as refused:
         return refusals.tell(refused)
     if console is None:
-        who = {"schemaVersion": SCHEMA_VERSION, "namespace": question.namespace, "name": question.name}
+        who = {"schemaVersion": SCHEMA_VERSION, "namespace": found.question.namespace, "name": found.question.name}
         write_document({**who, **to_document(found.bill), "notes": list(found.notes)}, arguments.output)
     else:
         from llama_operator.cli.cost_table import tables  # needs rich

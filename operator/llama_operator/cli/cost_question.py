@@ -10,33 +10,21 @@ The Prometheus is, in this order:
 from __future__ import annotations
 
 import argparse
-import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-import httpx
-
-from llama_operator.adapters.kubectl import Kubectl, KubectlError
-from llama_operator.adapters.prometheus_instant import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    Labels,
-    PrometheusInstant,
-    over_http,
-    service_path,
-    through_kubectl,
-)
+from llama_operator.adapters.kubectl import Kubectl, KubectlError, service_of, together
+from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant, Sample
+from llama_operator.api.group import NAME
 from llama_operator.api.price import MOST
 from llama_operator.api.problems import Problem
-from llama_operator.api.rules import NAME
 from llama_operator.cli.cluster import Cluster, check_namespace
 from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
+from llama_operator.cli.numbers import LONGEST, read_window
 from llama_operator.cli.refusals import BadInput, quoted
-from llama_operator.cli.simulate_history import LAST_PORT, LONGEST, read_window
-from llama_operator.scaling.signals import Missing
 from llama_operator.telemetry import cost_queries as ask
 from llama_operator.telemetry.cost import API_PRICES, ApiPrice, Bill, Measured, bill
 
@@ -45,8 +33,8 @@ _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SERVICE = re.compile(rf"({_LABEL})/({_LABEL}):([0-9]{{1,5}})", re.ASCII)
 _PRICE = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?", re.ASCII)
 SET_UP = "See docs/cost.md."
-ASKED_AT_ONCE = 4
-"""Queries under way together: enough to hide the way to the API server, few enough for a small Prometheus."""
+ANSWER_SECONDS = 30
+"""For one answer over a long window. Prometheus' own limit is two minutes, too long for somebody at a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +44,7 @@ class Question:
     namespace: str
     name: str
     window: int
-    prometheus: str | None
-    kubectl: Kubectl
-    operator_namespace: str | None
+    prometheus: PrometheusInstant
     hour_price: float | None
     """Instead of what the installation says."""
 
@@ -73,7 +59,7 @@ class Answer:
 
 
 def read_question(arguments: argparse.Namespace) -> Question:
-    """The options. Raises BadInput with all that is wrong."""
+    """The options, and a Prometheus. Raises BadInput with all that is wrong, or where no Prometheus can be found."""
     cluster = Cluster.of(arguments)
     check_namespace("--operator-namespace", arguments.operator_namespace)
     problems = []
@@ -94,25 +80,21 @@ def read_question(arguments: argparse.Namespace) -> Question:
         problems.append(Problem(field="--prometheus", given=quoted(arguments.prometheus), allowed=allowed, remedy="Correct it."))
     if problems:
         raise BadInput.of(*problems)
-    return Question(
-        namespace=cluster.namespace,
-        name=arguments.name,
-        window=window or 0,
-        prometheus=arguments.prometheus,
-        kubectl=cluster.kubectl,
-        operator_namespace=arguments.operator_namespace,
-        hour_price=price,
+    namespace, prometheus = together(
+        lambda: cluster.namespace,
+        lambda: _prometheus(cluster.kubectl, arguments.prometheus, arguments.operator_namespace),
     )
+    return Question(namespace=namespace, name=arguments.name, window=window or 0, prometheus=prometheus, hour_price=price)
 
 
 def answer(question: Question) -> Answer:
     """Asks Prometheus. Raises BadInput where it cannot answer, or knows nothing of the deployment."""
-    return asyncio.run(_answer(question, time.time()))
-
-
-async def _answer(question: Question, now: float) -> Answer:
-    async with _prometheus(question) as prometheus:
-        numbers, prices = await _ask(prometheus, question, now)
+    try:
+        numbers, prices = _ask(question, time.time())
+    except PrometheusError as error:
+        remedy = f"Give --prometheus: a URL that is reached from here, or NAMESPACE/SERVICE:PORT. {SET_UP}"
+        allowed = "a Prometheus that answers"
+        raise BadInput.of(Problem(field="--prometheus", given=str(error), allowed=allowed, remedy=remedy)) from None
     seconds = ask.step_seconds(question.window)
     held = numbers["accelerator_steps"]
     if held is None and numbers["prompt_tokens"] is None and numbers["generated_tokens"] is None:
@@ -138,32 +120,20 @@ async def _answer(question: Question, now: float) -> Answer:
     return Answer(question=question, bill=found, notes=_notes(question, found, given=bool(prices)))
 
 
-async def _ask(prometheus: PrometheusInstant, question: Question, now: float) -> tuple[dict[str, float | None], list[ApiPrice]]:
+def _ask(question: Question, now: float) -> tuple[Mapping[str, float | None], list[ApiPrice]]:
+    """Each number, None where Prometheus has none, and the table of API prices. Raises PrometheusError."""
     queries = ask.bill_queries(question.namespace, question.name, question.window)
-    gate = asyncio.Semaphore(ASKED_AT_ONCE)
-
-    async def one(query: str) -> float | Missing | None:
-        async with gate:
-            return await prometheus.one(query, now)
-
-    # The first alone: a Prometheus that does not answer is waited for once.
-    first, *others = queries.items()
-    found = {first[0]: await one(first[1])}
-    if not isinstance(found[first[0]], Missing):
-        found |= dict(zip(dict(others), await asyncio.gather(*(one(query) for _, query in others)), strict=True))
-    table = Missing(reason="", message="") if any(isinstance(value, Missing) for value in found.values()) else None
-    rows = table or await prometheus.vector(ask.API_PRICES_QUERY, now)
-    numbers: dict[str, float | None] = {}
-    for name, value in found.items():
-        if isinstance(value, Missing):
-            raise _no_answer(value)
-        numbers[name] = value
-    if isinstance(rows, Missing):
-        raise _no_answer(rows)
-    return numbers, read_table(rows)
+    *found, rows = question.prometheus.vectors([*queries.values(), ask.API_PRICES_QUERY], now)
+    return dict(zip(queries, map(_only, found), strict=True)), read_table([(row.labels, row.value) for row in rows])
 
 
-def read_table(rows: Sequence[tuple[Labels, float]]) -> list[ApiPrice]:
+def _only(samples: Sequence[Sample]) -> float | None:
+    if len(samples) > 1:
+        raise PrometheusError(f"the answer has {len(samples)} series where one was asked for")
+    return samples[0].value if samples else None
+
+
+def read_table(rows: Sequence[tuple[Mapping[str, str], float]]) -> list[ApiPrice]:
     """The API prices that the operator tells; an entry that lacks a number is left out."""
     found: dict[tuple[str, str], dict[tuple[str, str], float]] = {}
     for labels, value in rows:
@@ -182,24 +152,19 @@ def read_table(rows: Sequence[tuple[Labels, float]]) -> list[ApiPrice]:
     ]
 
 
-@asynccontextmanager
-async def _prometheus(question: Question) -> AsyncIterator[PrometheusInstant]:
-    given = question.prometheus
-    kubectl = question.kubectl.command(f"--request-timeout={ANSWER_SECONDS:g}s")
-    url = given if given is not None else await asyncio.to_thread(_operators, question)
-    async with httpx.AsyncClient(timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)) as client:
-        if given is not None and (found := _SERVICE.fullmatch(given)):
-            yield through_kubectl(kubectl, service_path(f"http://{found[3]}.{found[1]}:{found[5]}") or "")
-            return
-        path = None if given else service_path(url)
-        yield through_kubectl(kubectl, path) if path else over_http(client, url)
+def _prometheus(kubectl: Kubectl, given: str | None, operator_namespace: str | None) -> PrometheusInstant:
+    """The one that is meant. Raises BadInput where none can be found."""
+    named = _SERVICE.fullmatch(given) if given is not None else None
+    url = f"http://{named[3]}.{named[1]}:{named[5]}" if named else given if given is not None else _operators(kubectl, operator_namespace)
+    direct = not named if given is not None else service_of(url) is None
+    return PrometheusInstant(kubectl, url, direct=direct, seconds=ANSWER_SECONDS)
 
 
-def _operators(question: Question) -> str:
+def _operators(kubectl: Kubectl, namespace: str | None) -> str:
     """The address that the operator was given. Raises BadInput."""
-    path = of_operators(question.operator_namespace, "/apis/apps/v1", "deployments")
+    path = of_operators(namespace, "/apis/apps/v1", "deployments")
     try:
-        url = prometheus_url(everything(question.kubectl, path, OPERATORS))
+        url = prometheus_url(everything(kubectl, path, OPERATORS))
     except KubectlError as error:
         why = error.message
     except Ambiguous as error:
@@ -212,16 +177,11 @@ def _operators(question: Question) -> str:
     raise BadInput.of(Problem(field="--prometheus", given=f"nothing, and {why}", allowed="one that can be found", remedy=remedy))
 
 
-def _no_answer(missing: Missing) -> BadInput:
-    remedy = f"Give --prometheus: a URL that is reached from here, or NAMESPACE/SERVICE:PORT. {SET_UP}"
-    return BadInput.of(Problem(field="--prometheus", given=missing.message, allowed="a Prometheus that answers", remedy=remedy))
-
-
 def _is_url(text: str) -> bool:
     try:
-        url = httpx.URL(text)
-        return url.scheme in {"http", "https"} and bool(url.host) and (url.port or 0) <= LAST_PORT
-    except (httpx.InvalidURL, ValueError):
+        url = urlsplit(text)
+        return url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 0) >= 0  # `port` raises beyond 65535
+    except ValueError:
         return False
 
 

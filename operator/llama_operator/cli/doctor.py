@@ -8,17 +8,18 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_operator import __version__
-from llama_operator.adapters.kubectl import KubectlError
+from llama_operator.adapters.kubectl import KubectlError, together
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster, problem_of
 from llama_operator.cli.doctor_checks import look
 from llama_operator.cli.doctor_reading import read_facts
 from llama_operator.cli.findings import RANK, Finding, Severity, worst
 from llama_operator.cli.options import DOES_NOT_FIT, FITS
-from llama_operator.cli.output import open_console, write_document, write_tables
+from llama_operator.cli.output import while_asked, write_document, write_tables
 from llama_operator.cli.refusals import BadInput
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         refusals.check_output(arguments.output)
         cluster = Cluster.of(arguments)
-        console = open_console() if arguments.output == "table" else None
-        findings = examine(cluster, arguments.operator_namespace)
+        console, findings = while_asked(arguments.output, partial(examine, cluster, arguments.operator_namespace))
     except BadInput as refused:
         return refusals.tell(refused)
     if console is None:
@@ -49,12 +49,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def examine(cluster: Cluster, operator_namespace: str | None) -> list[Finding]:
     """Every finding. Raises BadInput where the cluster does not answer at all."""
-    from llama_operator.api.schema import open_api_schema  # pydantic's models: while the cluster is asked would be too late
-
     try:
-        return look(read_facts(cluster.kubectl, operator_namespace), open_api_schema())
+        facts, expected = together(lambda: read_facts(cluster.kubectl, operator_namespace), _expected)
+        return look(facts, expected)
     except KubectlError as error:
         raise BadInput.of(problem_of(error)) from None
+
+
+def _expected() -> dict[str, Any]:
+    from llama_operator.api.schema import open_api_schema  # pydantic's models take as long as the cluster's answers, and meanwhile
+
+    return open_api_schema()
 
 
 def document(findings: Sequence[Finding]) -> dict[str, Any]:

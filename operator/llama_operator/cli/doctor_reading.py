@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant
 from llama_operator.cli.cluster import check_namespace
 from llama_operator.cli.doctor_facts import Facts, Object, Objects, Samples, setting
 from llama_operator.cli.findings import Unread
-from llama_operator.cli.prometheus_service import PrometheusError, Queries
 from llama_operator.rendering import names
 from llama_operator.telemetry import names as metric
 
@@ -33,9 +33,9 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
     """
     operators = of_operators(operator_namespace, "/apis/apps/v1", "deployments")
     leases = of_operators(operator_namespace, "/apis/coordination.k8s.io/v1", "leases")
-    version = _try(lambda: _object(kubectl, "/version"), fatal=("NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized"))
     heads = f"{names.MANAGED_SELECTOR}"
     found = together(
+        lambda: _try(lambda: _object(kubectl, "/version"), fatal=("NoKubectl", "NoSuchConfig", "NoAnswer", "Unauthorized")),
         lambda: _try(lambda: _maybe(kubectl, CRD_PATH)),
         lambda: _try(lambda: everything(kubectl, operators, OPERATORS)),
         lambda: _try(lambda: everything(kubectl, leases)),
@@ -47,7 +47,7 @@ def read_facts(kubectl: Kubectl, operator_namespace: str | None) -> Facts:
         lambda: _try(lambda: everything(kubectl, "/apis/nvidia.com/v1/clusterpolicies"), absent=None),
         lambda: _try(lambda: _object(kubectl, "/apis/monitoring.coreos.com/v1"), absent=None),
     )
-    crd, deployed, leases_there, llamas, nodes, node_leases, classes, claims, policies, monitors = found
+    version, crd, deployed, leases_there, llamas, nodes, node_leases, classes, claims, policies, monitors = found
     samples, rights = together(
         lambda: _samples(kubectl, deployed),
         lambda: _rights(kubectl, deployed, llamas),
@@ -151,7 +151,7 @@ def _samples(kubectl: Kubectl, operators: Objects | Unread) -> Samples | Unread 
         url = prometheus_url(operators)
         if url is None:
             return None
-        found = Queries(kubectl, url).instant(SCRAPES)
+        found = PrometheusInstant(kubectl, url).vector(SCRAPES)
     except (Ambiguous, PrometheusError) as error:
         return Unread(str(error))
     return Samples(

@@ -22,7 +22,7 @@ from llama_operator.cli.cluster import Cluster, problem_of
 from llama_operator.cli.logs_choice import ENGINE_FILES, READER, Line, Source, choose, shown
 from llama_operator.cli.numbers import seconds, whole
 from llama_operator.cli.options import FITS, PROBLEMS
-from llama_operator.cli.output import open_console
+from llama_operator.cli.output import while_asked
 from llama_operator.cli.refusals import BadInput
 from llama_operator.cli.texts import json_text
 from llama_operator.rendering import names
@@ -43,8 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         refusals.check_output(arguments.output, ("table", "json"))
         cluster = Cluster.of(arguments)
         options = _options(arguments)
-        sources = _sources(cluster, arguments)
-        console = open_console() if arguments.output == "table" else None
+        console, sources = while_asked(arguments.output, partial(_sources, cluster, arguments))
     except BadInput as refused:
         return refusals.tell(refused)
     asked = {source: _asked(cluster, source, options, engine=arguments.engine) for source in sources}

@@ -8,6 +8,16 @@ from llama_operator.api.problems import Problem
 from llama_operator.cli.refusals import BadInput, quoted
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+LONGEST = 366 * 86_400
+"""Seconds of the longest window that is looked back."""
+LAST_PORT = 65_535
+_WINDOW = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
+
+
+def read_window(text: str) -> int | None:
+    """Seconds of a time such as 7d or 2w; None where it is none."""
+    match = _WINDOW.fullmatch(text)
+    return int(match[1]) * {**UNITS, "w": 7 * UNITS["d"]}[match[2]] if match else None
 
 
 def whole(field: str, given: str, least: int, most: int) -> int:

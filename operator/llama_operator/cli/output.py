@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-import yaml
-
+from llama_operator.adapters.kubectl import together
 from llama_operator.api.problems import Problem
 from llama_operator.cli.refusals import BadInput
 from llama_operator.cli.texts import json_text, plain
@@ -15,6 +14,8 @@ from llama_operator.cli.texts import json_text, plain
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
+
+T = TypeVar("T")
 
 PLAIN_WIDTH = 110
 """Columns where the output is no terminal, so that a file or a pipe shows the same everywhere."""
@@ -25,6 +26,8 @@ def write_document(document: dict[str, Any], output: str) -> None:
     if output == "json":
         sys.stdout.write(json_text(document, indent=2) + "\n")
     else:
+        import yaml  # no other output needs it
+
         sys.stdout.write(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=PLAIN_WIDTH))
 
 
@@ -54,6 +57,22 @@ def open_console(file: TextIO | None = None) -> Console:
     file = sys.stdout if file is None else file
     width = None if file.isatty() else PLAIN_WIDTH
     return PlainConsole(file=file, width=width, highlight=False, emoji=False, markup=False)
+
+
+def while_asked(output: str, ask: Callable[[], T]) -> tuple[Console | None, T]:
+    """An answer, and a console where it is to be drawn: rich is imported while the answer is on its way. Raises BadInput."""
+    if output != "table":
+        return None, ask()
+    console, answer = together(_drawing, ask)
+    return console, answer
+
+
+def _drawing() -> Console:
+    console = open_console()
+    import rich.table  # nearly every picture needs it
+
+    del rich
+    return console
 
 
 def write_tables(console: Console, tables: Iterable[RenderableType]) -> None:

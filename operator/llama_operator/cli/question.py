@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from llama_operator.api.group import CPU
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import CPU, GPUS_PER_NODE, KvCacheDtype, LlamaDeploymentSpec
+from llama_operator.api.v1alpha1 import GPUS_PER_NODE, KvCacheDtype, LlamaDeploymentSpec
 from llama_operator.cli.models import Asked, as_source, find_model
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.planning.facts import ModelFacts

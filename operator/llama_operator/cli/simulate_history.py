@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import httpx
 
 from llama_operator.adapters.prometheus_history import PrometheusHistory
+from llama_operator.api.group import NAME
 from llama_operator.api.problems import Problem
-from llama_operator.api.rules import NAME
+from llama_operator.cli.numbers import LAST_PORT, UNITS
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.scaling.signals import Missing
 from llama_operator.simulate.history import History, read_history, synthesise
@@ -22,10 +23,6 @@ from llama_operator.telemetry import names as metric
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0
 """To reach a Prometheus, and for its answer: its own limit for a query is two minutes (--query.timeout,
 https://prometheus.io/docs/prometheus/latest/command-line/prometheus/)."""
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-LONGEST = 366 * 86_400
-LAST_PORT = 65_535
-_WINDOW = re.compile(r"([0-9]{1,9})([smhdw])", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +34,6 @@ class Asked:
     deployment: str
     window: int
     step: int
-
-
-def read_window(text: str) -> int | None:
-    """Seconds of a time such as 7d; None where it is none."""
-    match = _WINDOW.fullmatch(text)
-    return int(match[1]) * UNITS[match[2]] if match else None
 
 
 def check(asked: Asked) -> list[Problem]:

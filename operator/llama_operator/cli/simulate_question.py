@@ -16,7 +16,7 @@ from typing import Any
 
 from llama_operator.api.problems import Problem
 from llama_operator.api.v1alpha1 import AutoscalingSpec, LlamaDeploymentSpec
-from llama_operator.cli import simulate_traffic
+from llama_operator.cli import numbers, simulate_traffic
 from llama_operator.cli.files import shown
 from llama_operator.cli.plan import spec_of_file
 from llama_operator.cli.refusals import BadInput, quoted
@@ -188,8 +188,8 @@ def _history(arguments: argparse.Namespace, given: Mapping[str, Any], problems: 
     from llama_operator.cli import simulate_history  # brings httpx
 
     text = WINDOW if arguments.window is None else arguments.window
-    window, step = simulate_history.read_window(text), given.get("step", STEP_SECONDS)
-    if window is None or not 2 * step <= window <= simulate_history.LONGEST:
+    window, step = numbers.read_window(text), given.get("step", STEP_SECONDS)
+    if window is None or not 2 * step <= window <= numbers.LONGEST:
         allowed = f"a time from {2 * step}s, two of --step, to 366d, as in 12h or 7d"
         problems.append(Problem(field="--window", given=quoted(text), allowed=allowed, remedy="Correct it."))
     asked = simulate_history.Asked(

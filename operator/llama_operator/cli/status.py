@@ -15,7 +15,7 @@ from llama_operator.adapters.kubectl import KubectlError, together
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.options import FITS
-from llama_operator.cli.output import open_console, write_document, write_tables
+from llama_operator.cli.output import while_asked, write_document, write_tables
 from llama_operator.cli.refusals import BadInput, Outage
 from llama_operator.cli.status_view import SCHEMA_VERSION, Objects, deployment_view, node_views, status_document
 from llama_operator.cli.texts import json_text
@@ -45,10 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         refusals.check_output(arguments.output)
         cluster = Cluster.of(arguments)
-        console = open_console() if arguments.output == "table" else None
+        console, document = while_asked(arguments.output, partial(read, cluster, arguments))
         if arguments.watch:
-            return _watch(cluster, arguments, console)
-        document = read(cluster, arguments)
+            return _watch(cluster, arguments, console, document)
     except BadInput as refused:
         return refusals.tell(refused)
     if console is None:
@@ -115,11 +114,10 @@ def _drawn(document: dict[str, Any], arguments: argparse.Namespace, *, ascii_onl
         )
 
 
-def _watch(cluster: Cluster, arguments: argparse.Namespace, console: Console | None) -> int:
-    """Until Ctrl-C. On a terminal the picture is drawn anew; elsewhere each change is a document, or a table, of its own. Raises BadInput
-    where the first look fails, or the cluster answers a later one with a refusal; where it does not answer, it is asked again.
+def _watch(cluster: Cluster, arguments: argparse.Namespace, console: Console | None, document: dict[str, Any]) -> int:
+    """From a first look until Ctrl-C. On a terminal the picture is drawn anew; elsewhere each change is a document or a table of its own.
+    Raises BadInput where the cluster answers a later look with a refusal; where it does not answer, it is asked again.
     """
-    document = read(cluster, arguments)
     if console is not None and console.is_terminal:
         return _live(cluster, arguments, console, document)
     said: object = None

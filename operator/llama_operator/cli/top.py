@@ -9,17 +9,18 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_operator.adapters.kubectl import Kubectl, KubectlError, together
+from llama_operator.adapters.prometheus_instant import PrometheusError, PrometheusInstant, Sample
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster, check_namespace
 from llama_operator.cli.doctor_reading import OPERATORS, Ambiguous, everything, of_operators, prometheus_url
 from llama_operator.cli.numbers import seconds
 from llama_operator.cli.options import FITS
-from llama_operator.cli.output import open_console, write_document, write_tables
-from llama_operator.cli.prometheus_service import PrometheusError, Queries, Sample
+from llama_operator.cli.output import while_asked, write_document, write_tables
 from llama_operator.cli.refusals import BadInput
 from llama_operator.cli.status import again, look
 from llama_operator.cli.status_view import status_document
@@ -49,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
         check_namespace("--operator-namespace", arguments.operator_namespace)
         window = seconds("--window", "5m" if arguments.window is None else arguments.window, 7)
         cluster = Cluster.of(arguments)
-        console = open_console() if arguments.output == "table" else None
         look_again = partial(read, cluster, arguments, window)
-        document: dict[str, Any] | None = look_again()
+        document: dict[str, Any] | None
+        console, document = while_asked(arguments.output, look_again)
         while True:
             if document is not None:
                 _show(document, arguments.output, console)
@@ -66,28 +67,49 @@ def run(arguments: argparse.Namespace) -> int:
 
 def read(cluster: Cluster, arguments: argparse.Namespace, window: int) -> dict[str, Any]:
     """The document. Raises BadInput."""
-    seen = look(cluster, arguments.name, everywhere=arguments.all_namespaces)
+    everywhere = arguments.all_namespaces
+    # Two rounds of questions: where Prometheus is and which namespace is meant, then what there is and how busy it is.
+    namespace, url = together(
+        lambda: None if everywhere else cluster.namespace,
+        lambda: find_prometheus(cluster.kubectl, arguments.prometheus, arguments.operator_namespace),
+    )
+    seen, (measured, why_not) = together(
+        lambda: look(cluster, arguments.name, everywhere=everywhere),
+        lambda: measure(cluster.kubectl, url, window, namespace, direct=arguments.prometheus is not None),
+    )
     views = status_document(seen.deployments, seen.pods, time.time())["deployments"]
-    namespace = None if arguments.all_namespaces else cluster.namespace
-    measured, why_not = measure(cluster.kubectl, arguments.prometheus, window, namespace, arguments.operator_namespace)
     return {"schemaVersion": SCHEMA_VERSION, "windowSeconds": window, "unmeasured": why_not, "deployments": rows(views, measured)}
 
 
-def measure(
-    kubectl: Kubectl, given: str | None, window: int, namespace: str | None, place: str | None = None
-) -> tuple[Mapping[str, Sequence[Sample]], str | None]:
-    """Prometheus' answers by column, and why there are none. `place`: the operator's namespace, where it is not to be looked for."""
+@dataclass(frozen=True, kw_only=True)
+class Unknown:
+    """No Prometheus is known, and why."""
+
+    why: str
+
+
+def find_prometheus(kubectl: Kubectl, given: str | None, place: str | None = None) -> str | Unknown:
+    """The one that is given, else the operator's. `place`: its namespace, where it is not to be looked for."""
+    if given:
+        return given
     try:
-        url = given or prometheus_url(everything(kubectl, of_operators(place, "/apis/apps/v1", "deployments"), OPERATORS))
+        url = prometheus_url(everything(kubectl, of_operators(place, "/apis/apps/v1", "deployments"), OPERATORS))
     except KubectlError as error:
-        return {}, f"the operator's settings could not be read ({error.message}); name Prometheus with --prometheus"
+        return Unknown(why=f"the operator's settings could not be read ({error.message}); name Prometheus with --prometheus")
     except Ambiguous as error:
-        return {}, f"{error}; name Prometheus with --prometheus, or the operator's with --operator-namespace"
-    if url is None:
-        return {}, "the operator was given no Prometheus"
-    asker, asked = Queries(kubectl, url, direct=given is not None), queries(window, namespace)
+        return Unknown(why=f"{error}; name Prometheus with --prometheus, or the operator's with --operator-namespace")
+    return Unknown(why="the operator was given no Prometheus") if url is None else url
+
+
+def measure(
+    kubectl: Kubectl, url: str | Unknown, window: int, namespace: str | None, *, direct: bool = False
+) -> tuple[Mapping[str, Sequence[Sample]], str | None]:
+    """Prometheus' answers by column, and why there are none. `direct`: as this machine reaches it, else as the cluster's pods do."""
+    if isinstance(url, Unknown):
+        return {}, url.why
+    asked = queries(window, namespace)
     try:
-        return dict(zip(asked, together(*(partial(asker.instant, query) for query in asked.values())), strict=True)), None
+        return dict(zip(asked, PrometheusInstant(kubectl, url, direct=direct).vectors([*asked.values()]), strict=True)), None
     except PrometheusError as error:
         return {}, str(error)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from llama_operator.adapters.kubectl import KubectlError, together
 from llama_operator.api.group import KIND
@@ -14,8 +15,12 @@ from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster
 from llama_operator.cli.moments import read_moment
 from llama_operator.cli.options import FITS
+from llama_operator.cli.output import while_asked, write_document, write_tables
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.cli.why_answer import explain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         refusals.check_output(arguments.output)
         now = time.time()
         at = None if arguments.at is None else _moment(arguments.at, now)
-        answer = _ask(Cluster.of(arguments), arguments.name, now, at)
-        _write(answer, arguments.output, now)
+        console, answer = while_asked(arguments.output, partial(_ask, Cluster.of(arguments), arguments.name, now, at))
+        _write(answer, arguments.output, now, console)
     except BadInput as refused:
         return refusals.tell(refused)
     return FITS
@@ -57,14 +62,10 @@ def _events(cluster: Cluster, name: str) -> list[Mapping[str, Any]] | None:
     return list(found)
 
 
-def _write(answer: dict[str, Any], output: str, now: float) -> None:
-    # The libraries that draw or write come last: what cannot be answered waits for none of them.
-    from llama_operator.cli.output import open_console, write_document, write_tables
-
-    if output != "table":
+def _write(answer: dict[str, Any], output: str, now: float, console: Console | None) -> None:
+    if console is None:
         write_document(answer, output)
         return
-    console = open_console()
-    from llama_operator.cli.why_table import tables
+    from llama_operator.cli.why_table import tables  # needs rich
 
     write_tables(console, tables(answer, now))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_operator.api.conditions import ConditionType, Reason, find
-from llama_operator.api.v1alpha1 import CPU, LlamaDeploymentSpec
+from llama_operator.api.group import CPU
+from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.revision import as_it_runs, revision_of
 from llama_operator.planning.admission import Admission, Unread, admit, describe, held_to_objective, known_model, remembered
 from llama_operator.planning.parallelism import parallelism_of, with_split

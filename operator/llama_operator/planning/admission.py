@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llama_operator.api.conditions import Reason
+from llama_operator.api.group import CPU
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import CPU
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.of_spec import hardware_of, named_as_written, wishes_of
 from llama_operator.planning.fit.option import Fit, gib

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llama_operator.api.group import CPU
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import CPU
 from llama_operator.planning.parallelism import parallelism_of
 
 if TYPE_CHECKING:

@@ -90,6 +90,14 @@ def test_a_program_gets_no_input_and_is_ended_when_it_does_not_end(monkeypatch: 
         kubectl.start([sys.executable, "-c", "import threading; threading.Event().wait()"])
 
 
+def test_a_program_that_writes_without_end_is_ended_and_its_last_words_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = kubectl.start([sys.executable, "-c", "import sys; sys.exit('x' * 100_000 + '\\nlast')"])
+    assert (said.status, said.err[-6:], len(said.err)) == (1, "\nlast\n", kubectl.MAX_ERROR_BYTES)
+    monkeypatch.setattr(kubectl, "MAX_BYTES", 1000)
+    with pytest.raises(KubectlError, match="larger than 1000 bytes"):
+        kubectl.start([sys.executable, "-c", "while True: print('y' * 1000)"])
+
+
 def test_questions_are_asked_at_once_and_answered_in_order() -> None:
     assert list(together(lambda: 1, lambda: 2)) == [1, 2]
     with pytest.raises(KubectlError):

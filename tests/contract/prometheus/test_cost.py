@@ -20,9 +20,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.harness.command import assert_refused, run
+from tests.harness.prometheus_union import labelled, parts
 
-from llama_operator.adapters import prometheus_instant
-from llama_operator.adapters.prometheus_instant import MAX_BYTES, service_path
+from llama_operator.adapters.prometheus_instant import MAX_BYTES, MOST_SERIES, WHICH, service_path
+from llama_operator.cli import cost_question
 from llama_operator.cli.cost_question import read_table
 from llama_operator.telemetry import cost_queries
 from llama_operator.telemetry.cost import API_PRICES
@@ -60,12 +61,12 @@ def prometheus(values: Mapping[str, float | None], prices: list[dict[str, Any]] 
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self, form: dict[str, list[str]]) -> None:
-            query = form["query"][0]
-            if query == cost_queries.API_PRICES_QUERY:
-                result = prices or []
-            else:
-                value = values.get(queries[query])
-                result = [] if value is None else [{"metric": {}, "value": [0, str(value)]}]
+            result = []
+            for query, labels in parts(form["query"][0]):
+                if query == cost_queries.API_PRICES_QUERY:
+                    result += labelled(prices or [], labels)
+                elif (value := values.get(queries[query])) is not None:
+                    result += labelled([{"metric": {}, "value": [0, str(value)]}], labels)
             body = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
             status, body = (200, body) if raw is None else raw()
             self.send_response(status)
@@ -169,8 +170,8 @@ def test_without_a_table_of_the_operators_the_commands_own_is_used_and_said() ->
     assert any("defaults of this command" in note for note in found["notes"])
 
 
-def many(count: int) -> bytes:
-    row = {"metric": {"pod": "p" * 60}, "value": [0, "1"]}
+def many(count: int, which: str = "") -> bytes:
+    row = {"metric": {"pod": "p" * 60, WHICH: which}, "value": [0, "1"]}
     return json.dumps({"status": "success", "data": {"result": [row] * count}}).encode()
 
 
@@ -184,12 +185,28 @@ def many(count: int) -> bytes:
         (lambda: (200, b'{"status":"success","data":{"resu'), "not a query result"),
         (lambda: (200, b'{"status":"success","data":{"result":[{"metric":{}}]}}'), "has not the shape"),
         (lambda: (200, b'{"status":"success","data":{"result":[{"metric":[],"value":[0,"1"]}]}}'), "has not the shape"),
-        (lambda: (200, many(100_000)), "series"),
+        (lambda: (200, many(MOST_SERIES + 1)), f"{MOST_SERIES + 1} series, allowed are {MOST_SERIES}"),
+        (lambda: (200, many(100_000)), "larger than"),
         (lambda: (200, b" " * (MAX_BYTES + 1)), "larger than"),
-        (lambda: (200, many(2)), "2 series where one was asked for"),
+        (lambda: (200, many(1)), "answers another query"),
+        (lambda: (200, many(2, "0")), "2 series where one was asked for"),
         (lambda: (200, b"[" * 100_000), "not a query result"),
     ],
-    ids=["401", "503", "html", "half a body", "cut json", "no value", "odd labels", "1e5 series", "too large", "two series", "deep"],
+    ids=[
+        "401",
+        "503",
+        "html",
+        "half a body",
+        "cut json",
+        "no value",
+        "odd labels",
+        "1e4 series",
+        "1e5 series",
+        "too large",
+        "another query",
+        "two series",
+        "deep",
+    ],
 )
 def test_an_answer_that_is_none_is_refused_in_words(raw: Raw, says: str) -> None:
     with prometheus(VALUES, raw=raw) as url:
@@ -201,7 +218,7 @@ def test_a_prometheus_that_is_not_there_is_told_at_once() -> None:
 
 
 def test_one_that_does_not_answer_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus_instant, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(cost_question, "ANSWER_SECONDS", 0.05)
     gate = threading.Event()
 
     def raw() -> tuple[int, bytes]:

@@ -42,3 +42,55 @@ TWO_NAMESPACES: dict[str, Any] = {
 }
 
 CASES = {"defaults": DEFAULTS, "highly-available": HIGHLY_AVAILABLE, "two-namespaces": TWO_NAMESPACES}
+
+MONITORED: dict[str, Any] = {
+    "monitoring": {
+        "podMonitors": {"enabled": True},
+        "rules": {"enabled": True, "labels": {"release": "kube-prometheus-stack"}},
+        "dashboards": {"grafanaOperator": {"enabled": True}},
+    },
+}
+SCRAPED_BY_ANNOTATION: dict[str, Any] = {"monitoring": {"podMonitors": {"enabled": False}, "rules": {"enabled": False}}}
+RIGHTS_OF_ONES_OWN: dict[str, Any] = {"rbac": {"create": False}, "serviceAccount": {"create": False, "name": "somebody"}}
+SECOND_RELEASE: dict[str, Any] = {
+    "fullnameOverride": "second",
+    "watchNamespaces": ["llm-c"],
+    "leaderElection": {"leaseName": "second", "leaseSeconds": 30},
+    "rbac": {"aggregatedRoles": False},
+}
+PINNED_TO_NODES: dict[str, Any] = {
+    "affinity": {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [{"key": "pool", "operator": "In", "values": ["system"]}]}]
+            }
+        }
+    },
+    "resources": {"requests": {"cpu": 1, "memory": "256Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+    "podLabels": {"team": "platform"},
+}
+MIRRORED: dict[str, Any] = {
+    "hub": {"endpoint": "https://hub.example.com"},
+    "serving": {"defaultImage": "registry.example.com/ray-llm@sha256:" + "0" * 64},
+    "extraEnv": [{"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}}],
+    "canary": {"intervalSeconds": 60},
+}
+QUIET: dict[str, Any] = {
+    "log": {"level": "warning", "format": "console"},
+    "reconcile": {"resyncSeconds": 300, "workers": 2},
+    "head": {"storage": {"type": "pvc", "className": "fast", "size": "5Gi"}},
+    "ports": {"health": 9081, "metrics": 9082},
+    "networkPolicy": {"enabled": True},
+}
+
+INSTALLATIONS = {
+    **CASES,
+    "monitored": MONITORED,
+    "scraped-by-annotation": SCRAPED_BY_ANNOTATION,
+    "rights-of-ones-own": RIGHTS_OF_ONES_OWN,
+    "second-release": SECOND_RELEASE,
+    "pinned-to-nodes": PINNED_TO_NODES,
+    "mirrored": MIRRORED,
+    "quiet": QUIET,
+}
+"""All of them, those without a golden rendering too: each is held against the schemas of Kubernetes."""

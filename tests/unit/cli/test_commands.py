@@ -40,7 +40,7 @@ def test_a_simulation_waits_for_no_library_that_it_does_not_use() -> None:
     assert imported_by((*asked, "json"), (*asked, "html")) & HEAVY <= {"pydantic", "yaml", "asyncio"}
 
 
-@pytest.mark.parametrize("command", ["status", "top", "logs", "chat"])
+@pytest.mark.parametrize("command", ["status", "top", "logs", "chat", "why", "cost", "doctor"])
 def test_a_command_about_a_cluster_starts_without_a_library_that_it_does_not_use(command: str) -> None:
     """Pydantic's models, httpx or the Kubernetes client would each cost a part of a second before the first question."""
     code = f"import sys, llama_operator.cli.{command}; print(' '.join(sys.modules))"

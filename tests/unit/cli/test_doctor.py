@@ -245,7 +245,7 @@ def healthy_cluster() -> FakeKubectl:
         "/apis/storage.k8s.io/v1/storageclasses": {"items": HEALTHY.storage_classes},
         "/apis/nvidia.com/v1/clusterpolicies": {"items": HEALTHY.cluster_policies},
         "/apis/monitoring.coreos.com/v1": {"kind": "APIResourceList"},
-        "/api/v1/namespaces/monitoring/services/prometheus:9090/proxy/api/v1/query": {
+        "/api/v1/namespaces/monitoring/services/http:prometheus:9090/proxy/api/v1/query": {
             "status": "success",
             "data": {"resultType": "vector", "result": [{"metric": {"namespace": "llm", "pod": f"demo-{NEW}-g0-0"}, "value": [NOW, "1"]}]},
         },

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from tests.harness import promtool
 from tests.harness.cluster import FakeKubectl, connect, deployment, loading_cluster
 from tests.harness.command import assert_refused, compare, run
 from tests.harness.kubectl import refused
+from tests.harness.prometheus_union import labelled, parts
 from tests.unit.cli.test_doctor import an_operator
 
 from llama_operator.adapters.kubectl import Finished
-from llama_operator.cli.prometheus_service import PrometheusError, read_vector, service_path
+from llama_operator.adapters.prometheus_instant import WHICH, PrometheusError, read_vector, service_path, union
 from llama_operator.rendering import names
 from llama_operator.telemetry.top import queries
 
@@ -34,11 +38,14 @@ class WithPrometheus(FakeKubectl):
 
     def __call__(self, command: Any) -> Finished:
         if "/query?" in command[-1]:
-            value = next((value for word, value in VALUES.items() if word in command[-1]), None)
-            owners = [] if value is None else [("llm", value), ("other", "999")]
-            result = [
-                {"metric": {"namespace": owner, "llama_operator_dev_deployment": "demo"}, "value": [0, number]} for owner, number in owners
-            ]
+            self.asked.append(list(command))
+            result = []
+            for query, labels in parts(parse_qs(urlsplit(command[-1]).query)["query"][0]):
+                value = next((value for word, value in VALUES.items() if word in query), None)
+                owners = [] if value is None else [("llm", value), ("other", "999")]
+                for owner, number in owners:
+                    metric = {"namespace": owner, "llama_operator_dev_deployment": "demo"}
+                    result += labelled([{"metric": metric, "value": [0, number]}], labels)
             return Finished(status=0, out=json.dumps({"status": "success", "data": {"result": result}}), err="")
         return super().__call__(command)
 
@@ -113,9 +120,9 @@ def test_a_window_is_a_time(cluster: FakeKubectl) -> None:
 @pytest.mark.parametrize(
     ("url", "path"),
     [
-        ("http://prometheus-operated.monitoring.svc:9090", "/api/v1/namespaces/monitoring/services/prometheus-operated:9090/proxy"),
-        ("http://p.m.svc.cluster.local:9090/prefix/", "/api/v1/namespaces/m/services/p:9090/proxy/prefix"),
-        ("http://p.m", "/api/v1/namespaces/m/services/p:80/proxy"),
+        ("http://prometheus-operated.monitoring.svc:9090", "/api/v1/namespaces/monitoring/services/http:prometheus-operated:9090/proxy"),
+        ("http://p.m.svc.cluster.local:9090/prefix/", "/api/v1/namespaces/m/services/http:p:9090/proxy/prefix"),
+        ("http://p.m", "/api/v1/namespaces/m/services/http:p:80/proxy"),
         ("https://p.m.svc", "/api/v1/namespaces/m/services/https:p:443/proxy"),
         ("http://10.0.0.1:9090", None),
         ("https://prometheus.example.com", None),
@@ -143,3 +150,17 @@ def test_each_query_is_a_sum_by_deployment_and_bound_to_its_namespace() -> None:
         assert "namespace, llama_operator_dev_deployment" in query
         assert 'namespace="llm"' in query
     assert all('namespace="' not in query for query in queries(300, None).values())
+
+
+def test_a_union_of_queries_gives_each_its_own_answer(tmp_path: Path) -> None:
+    """As Prometheus evaluates it: one without a series is left out, and those with labels keep them."""
+    expected = [{"labels": f'{{{WHICH}="0"}}', "value": 3}, {"labels": f'b{{pod="p",{WHICH}="2"}}', "value": 2}]
+    asked = {"expr": union(["sum(a)", "sum(absent)", "b"]), "eval_time": "1m", "exp_samples": expected}
+    series = [{"series": name, "values": values} for name, values in (('a{pod="p"}', "1 1"), ('a{pod="q"}', "2 2"), ('b{pod="p"}', "2 2"))]
+    assert promtool.failures(tmp_path, {"groups": []}, [{"interval": "1m", "input_series": series, "promql_expr_test": [asked]}]) == ""
+    assert union(["sum(a)"]) == "sum(a)"
+
+
+def test_prometheus_is_asked_once_for_all_columns(cluster: FakeKubectl) -> None:
+    run("top")
+    assert len([command for command in cluster.asked if "/query?" in command[-1]]) == 1

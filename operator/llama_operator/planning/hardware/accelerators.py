@@ -31,8 +31,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from llama_operator.api.group import CPU
 from llama_operator.api.problems import Problem
-from llama_operator.api.v1alpha1 import CPU
 from llama_operator.planning.facts import Precision
 
 GIB = 2**30
