@@ -90,7 +90,7 @@ def _stuck(gang: Gang, now: float) -> bool:
 
 def unsettled(world: World, gangs: Sequence[Gang], revision: str) -> str:
     """Why nothing may be taken away now; empty where nothing speaks against it."""
-    if any(gang.revision != revision for gang in gangs):
+    if any(gang.revision != revision and not _stuck(gang, world.now) for gang in gangs):
         return "a rollout is under way"
     broken = next((gang for gang in gangs if gang.state in (GangState.BROKEN, GangState.FAILED)), None)
     if broken is not None:

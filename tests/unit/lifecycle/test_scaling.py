@@ -110,6 +110,12 @@ def test_nothing_is_taken_away_while(sentence: str) -> None:
     assert replicas_of(scene.world(), scene.gangs(), 1, NEW).unsettled == why
 
 
+@pytest.mark.parametrize(("late", "why"), [(0, "a rollout is under way"), (59, "a rollout is under way"), (61, "")])
+def test_an_older_revision_on_a_dead_node_does_not_keep_a_rollout_under_way_for_ever(late: float, why: str) -> None:
+    scene = Scene(size=2).head().gang(0, GangState.READY).gang(0, GangState.TERMINATING, OLD, delete_by=NOW - late)
+    assert replicas_of(scene.world(now=NOW), scene.gangs(now=NOW), 1, NEW).unsettled == why
+
+
 def test_what_there_is() -> None:
     scene = Scene().head().gang(0, GangState.READY).gang(1, GangState.READY, ready_since=NOW - 7).gang(2, GangState.DRAINING)
     found = replicas_of(scene.world(), scene.gangs(), 3, NEW)
