@@ -55,6 +55,19 @@ class ServingConfig:
     max_model_len: int | None = None
     kv_cache_dtype: str = "auto"
     drain_seconds: int = 120
+    tracing_endpoint: str | None = None
+
+    @property
+    def traces_url(self) -> str | None:
+        """Where spans are sent, over OTLP/HTTP; None where no traces are wanted.
+
+        An endpoint without a path is a collector's base URL, below which traces have this path
+        (https://opentelemetry.io/docs/specs/otlp/#otlphttp-request).
+        """
+        endpoint = self.tracing_endpoint
+        if not endpoint:
+            return None
+        return endpoint if urlsplit(endpoint).path.strip("/") else f"{endpoint.rstrip('/')}/v1/traces"
 
     @property
     def world(self) -> int:
@@ -93,7 +106,10 @@ class ServingConfig:
 
     def to_json(self) -> str:
         """The JSON of LLAMA_CONFIG: keys sorted, so that equal values give equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        values = asdict(self)
+        if self.tracing_endpoint is None:
+            del values["tracing_endpoint"]  # what is rendered for an object without it stays as it was before there was such a field
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> ServingConfig:

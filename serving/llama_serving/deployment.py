@@ -49,6 +49,8 @@ def vllm_args(config: ServingConfig) -> dict[str, Any]:
     if config.gpus_per_pod == 0:
         # CUDA graphs and torch.compile gain nothing on a CPU and cost minutes of start-up.
         derived["enforce_eager"] = True
+    if config.traces_url:
+        derived["otlp_traces_endpoint"] = config.traces_url
     return {**derived, **config.engine_args}
 
 

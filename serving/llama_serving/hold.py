@@ -7,7 +7,8 @@ as come. Serve calls `middlewares` when its proxy starts (RAY_SERVE_HTTP_PROXY_C
     one waited LONGEST_SECONDS            503
 
 each with a Retry-After: what the last wait for a replica took, less what this one has lasted; before one was seen, UNKNOWN_SECONDS. What
-waits is measured up to the first byte of the answer. No Ray here.
+waits is measured up to the first byte of the answer. Around it stand what gives each request one id and, where traces are wanted, a span
+for the wait. No Ray here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import json
 import os
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
+
+from llama_serving import request_id, tracing
 
 MOST_HELD = 1000
 """Requests: of 100 kB each, which is a long prompt, 100 MB in a pod that asks for 1 GiB."""
@@ -117,11 +121,13 @@ class Hold:
 
 
 def middlewares() -> list[Any]:
-    """What Serve's proxy is to have around it."""
+    """What Serve's proxy is to have around it, innermost first."""
     from starlette.middleware import Middleware  # lazy: comes with Ray
 
     most, longest = _setting(HELD_VARIABLE, MOST_HELD), _setting(SECONDS_VARIABLE, LONGEST_SECONDS)
-    return [Middleware(Hold, most=int(most), longest=longest)]
+    config = tracing.configured(os.environ)
+    spans = [Middleware(tracing.Spans, part="proxy", start=partial(tracing.start, config))] if config else []
+    return [Middleware(Hold, most=int(most), longest=longest), *spans, *request_id.middlewares()]
 
 
 def _setting(name: str, otherwise: float) -> float:

@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from llama_serving import rundir
+from llama_serving import rundir, tracing
 from llama_serving.rootcause import diagnose
 from llama_serving.status import EngineState, RootCause
 
@@ -127,10 +128,14 @@ class Lifecycle:
 
 
 def add_middleware(app: Any, lifecycle: Lifecycle) -> Any:
-    """Count `app`'s requests; `app` is a Starlette or FastAPI application, which stays one: Serve reads its routes."""
+    """Count `app`'s requests, and trace them where that is wanted; `app` is a Starlette or FastAPI application, which stays one: Serve
+    reads its routes.
+    """
     # vLLM's builder has built its middleware stack already; without it Starlette builds it anew with the first request.
     app.middleware_stack = None
     app.add_middleware(lifecycle.count)
+    if config := tracing.configured(os.environ):
+        app.add_middleware(tracing.Spans, part="ingress", start=partial(tracing.start, config))
     return app
 
 

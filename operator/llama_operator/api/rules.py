@@ -27,6 +27,9 @@ ACCELERATOR = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 GPU_RESOURCE = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 SECRET_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"  # noqa: S105 -- a pattern, not a secret
 SECRET_KEY = "[-._A-Za-z0-9]+"  # noqa: S105 -- a pattern, not a secret
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+COLLECTOR = f"https?://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:{_PORT})?(/[-A-Za-z0-9._~/%+]*)?"
+SECRET_PARTS = "[@?#]"  # noqa: S105 -- a pattern: what divides a URL's credentials and query from the rest of it
 LABEL_KEY = "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 LABEL_VALUE = "([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
 
@@ -102,6 +105,19 @@ def _named_items(look: Look) -> str | None:
             if isinstance(item, dict) and not (isinstance(item.get("name"), str) and item["name"]):
                 return f"an item of {name} without a name"
     return None
+
+
+def _collector_with_secret(look: Look) -> str | None:
+    endpoint = look.text("spec.tracing.endpoint")
+    # Not repeated: what stands there may be a password or a key.
+    return "a URL with credentials, a query or a fragment" if endpoint and re.search(SECRET_PARTS, endpoint) else None
+
+
+def _collector(look: Look) -> str | None:
+    endpoint = look.text("spec.tracing.endpoint")
+    if endpoint is None or re.search(SECRET_PARTS, endpoint) or re.fullmatch(COLLECTOR, endpoint):
+        return None
+    return show(endpoint)
 
 
 _TENSOR_GPUS = f"(has(self.hardware.gpusPerNode) ? self.hardware.gpusPerNode : {GPUS_PER_NODE})"
@@ -186,6 +202,24 @@ RULES: tuple[Rule, ...] = (
         given="more than spec.hardware.gpusPerNode",
     ),
     *scaling_rules.RULES,
+    Rule(
+        field="spec.tracing.endpoint",
+        allowed="a URL of scheme, host, port and path alone",
+        remedy="Give a secret as a header, from a Secret: OTEL_EXPORTER_OTLP_HEADERS in spec.podTemplate (docs/tracing.md).",
+        broken=_collector_with_secret,
+        at="spec.tracing",
+        cel=f"!self.endpoint.matches({quote(SECRET_PARTS)})",
+        given="a URL with credentials, a query or a fragment",
+    ),
+    Rule(
+        field="spec.tracing.endpoint",
+        allowed="http://HOST:PORT or https://HOST:PORT, and a path where the collector wants another than /v1/traces",
+        remedy="Write it as in http://otel-collector.observability:4318.",
+        broken=_collector,
+        at="spec.tracing",
+        cel=f"self.endpoint.matches({quote(SECRET_PARTS)}) || self.endpoint.matches({quote(f'^{COLLECTOR}$')})",
+        given="something else",
+    ),
     Rule(
         field="spec.podTemplate.metadata.labels",
         allowed=f"any label but {OWN_PREFIX}... and {', '.join(OWN_LABELS)}",

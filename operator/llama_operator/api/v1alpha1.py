@@ -266,6 +266,14 @@ class AccessSpec(_Spec):
     """Secret that holds the API keys that clients must present. Not served yet: refused. The endpoint has no authentication of its own."""
 
 
+class TracingSpec(_Spec):
+    """Where spans of requests go."""
+
+    endpoint: str = Field(min_length=1, max_length=512)
+    """URL of an OpenTelemetry collector that takes OTLP over HTTP, as in http://otel-collector.observability:4318. Without a path,
+    /v1/traces is added. It may hold no credentials."""
+
+
 class PodTemplateMetadata(_Spec):
     """Labels and annotations added to the serving pods."""
 
@@ -322,6 +330,10 @@ class LlamaDeploymentSpec(_Spec):
 
     access: AccessSpec = Field(default_factory=AccessSpec)
     """Who may use the endpoint."""
+
+    tracing: TracingSpec | None = None
+    """Where spans of requests go, from the proxy to the engine. The pods read it when they start: changing it rolls out. Default: absent,
+    nothing is traced."""
 
     pod_template: PodTemplateSpec = Field(default_factory=PodTemplateSpec)
     """What is merged over the serving pods that the operator renders."""

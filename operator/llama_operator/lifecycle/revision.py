@@ -91,6 +91,7 @@ def serving_config(key: names.Key, spec: LlamaDeploymentSpec, revision_name: str
         max_model_len=spec.context.max_tokens,
         kv_cache_dtype=spec.context.kv_cache_dtype,
         drain_seconds=DRAIN_SECONDS,
+        tracing_endpoint=spec.tracing.endpoint if spec.tracing else None,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from llama_serving import hold, request_id
 from llama_serving.agent.settings import Settings
 from llama_serving.deployment import pod_resources, ray_cpus
-from llama_serving.hold import IMPORT_PATH
 
 # How long a stream may run after the set of replicas changed: HAProxy takes a new configuration in a new process and ends the old
 # one, with the streams it still carries, after this time. Ray's own 120 s would cut a 30 minute stream at the next scaling.
@@ -103,10 +103,13 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
             # Every proxy learns of a change within a second; Ray's own 30 s only holds a gang that could be gone.
             "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S": str(ROUTER_ANSWER_SECONDS),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+            # A replica's line for a request, with its id, is written when the request ends: RAY_SERVE_THROUGHPUT_OPTIMIZED would keep the
+            # last 1000 in memory, and lose them with the process.
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         }
-    if settings.role == "head":
-        # Serve's proxy on the head holds the requests that come while no replica runs: not for ever, and not without number.
-        wanted["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = IMPORT_PATH
+    # Serve's proxy on the head holds the requests that come while no replica runs: not for ever, and not without number. Everywhere a
+    # request has one id, which may stand in a log.
+    wanted["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = hold.IMPORT_PATH if settings.role == "head" else request_id.IMPORT_PATH
     if settings.role == "head" and store:
         wanted |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": settings.gcs_dir}
     return {**wanted, **environment} | ({"HOME": wanted["HOME"]} if environment.get("HOME", "/") == "/" else {})

@@ -8,7 +8,7 @@ from typing import Any
 from ray.serve.llm.deployment import LLMServer as RayLLMServer
 from ray.serve.llm.openai_api_models import CompletionRequest
 
-from llama_serving import metrics, ray_internals, rundir
+from llama_serving import metrics, ray_internals, rundir, tracing
 from llama_serving.deployment import pin_to_gang, spans_pods
 from llama_serving.server import Lifecycle, add_middleware
 
@@ -27,6 +27,8 @@ class LLMServer(RayLLMServer):  # type: ignore[misc]  # Ray is not installed whe
                 group = pin_to_gang(llm_config.placement_group_config, int(os.environ["LLAMA_GANG"]))
                 ray_internals.set_placement_group(llm_config, group)
             ray_internals.skip_download(llm_config)
+            if config := tracing.configured(os.environ):
+                tracing.prepare(config, os.environ)  # vLLM's exporter reads the environment
             # Ray's constructor imports vLLM, starts the engine and returns when the weights are in.
             await RayLLMServer.__init__(self, llm_config, **options)
 

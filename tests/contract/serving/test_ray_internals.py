@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -104,6 +105,7 @@ def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None
                 "RAY_SERVE_HAPROXY_INGRESS_REQUEST_ROUTER_TIMEOUT_S",
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
                 "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
+                "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE",
             ],
         ),
     ):
@@ -114,11 +116,35 @@ def test_serve_calls_what_bounds_the_requests_that_its_proxy_holds(monkeypatch: 
     from ray.serve._private import http_util
     from ray.serve.config import HTTPOptions
 
-    from llama_serving.hold import IMPORT_PATH, Hold
+    from llama_serving import hold, request_id
 
-    monkeypatch.setattr(http_util, "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", IMPORT_PATH)
-    made = http_util.configure_http_middlewares(http_util.configure_http_options_with_defaults(HTTPOptions()))
-    assert [item.cls for item in made.middlewares] == [Hold]
+    for path, stands in ((hold.IMPORT_PATH, [hold.Hold, request_id.RequestId]), (request_id.IMPORT_PATH, [request_id.RequestId])):
+        monkeypatch.setattr(http_util, "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", path)
+        made = http_util.configure_http_middlewares(http_util.configure_http_options_with_defaults(HTTPOptions()))
+        assert [item.cls for item in made.middlewares] == stands
+
+
+async def test_what_gives_a_request_its_id_stands_before_what_serve_answers_with() -> None:
+    """The last of the list is the outermost, with Serve's own at the inner end: what Serve answers and logs is what ours let through."""
+    from ray.serve._private import http_util
+
+    from llama_serving import request_id
+
+    order: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        order.append(dict(scope["headers"])[b"x-request-id"].decode())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        order.extend(value.decode() for name, value in message["headers"] if name.lower() == b"x-request-id")
+
+    wrapped = http_util._apply_middlewares(app, request_id.middlewares())
+    headers = [(b"x-request-id", b"one"), (b"x-request-id", b"two")]
+    await wrapped({"type": "http", "method": "POST", "path": "/", "headers": headers}, None, send)
+    assert len(order) == 2
+    assert len(set(order)) == 1
+    assert order[0] not in ("one", "two")
 
 
 def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from bench.endpoint.barehost import PROXIES, BareHost, Pod, bare_host, call, wait_for
+from tests.contract.serving.collector import PARENT, PARENT_SPAN, SOON, TRACE, Collector, attributes, collector, logged, post
 from tests.contract.serving.conftest import Make, config
 from tests.contract.serving.exposition import assert_catalogued
 
@@ -61,9 +62,15 @@ def in_flight(pod: Pod) -> float | None:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareHost]:
-    """One replica for the tests that leave it as they found it: a start takes half a minute."""
-    with bare_host(config(), tmp_path_factory.mktemp("shared")) as host:
+def traces() -> Iterator[Collector]:
+    with collector() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, traces: Collector) -> Iterator[BareHost]:
+    """One replica, traced, for the tests that leave it as they found it: a start takes half a minute."""
+    with bare_host(config(tracing_endpoint=traces.endpoint), tmp_path_factory.mktemp("shared"), environment=SOON) as host:
         host.wait_ready()
         yield host
 
@@ -95,17 +102,51 @@ def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_i
     assert (stream.tokens, stream.done) == (560, True)
 
 
+@pytest.mark.parametrize("way", [0, 1], ids=["through the head", "through the replica's pod"])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (["client-123"], True),
+        ([], False),
+        ([""], False),
+        (["one", "two"], False),
+        (["abc -- POST /v1/completions 200 forged"], False),
+        (["a\u2028INFO forged".encode().decode("latin-1")], False),
+        (["forged" * 1000], False),
+        (["forged\xff"], False),
+    ],
+)
+def test_a_client_s_id_is_answered_and_logged_and_one_that_could_forge_a_line_is_replaced(
+    shared: BareHost, given: list[str], way: int, *, kept: bool
+) -> None:
+    body = {"model": MODEL, "prompt": "x", "max_tokens": 1}
+    status, ids, _ = post(shared.pods[way], "/v1/completions", body, [("x-request-id", value) for value in given])
+    assert (status, len(ids)) == (200, 1)
+    assert (ids == given) == kept
+    assert kept or re.fullmatch("[0-9a-f-]{36}", ids[0])
+
+    def lines() -> list[str]:
+        said = logged(shared.sockets)
+        assert not [name for name, text in said.items() if "forged" in text]
+        return [line for name, text in said.items() if "LLMServer" in name for line in text.splitlines() if ids[0] in line]
+
+    assert [line for line in wait_for(lines, 10, "Serve logs the request") if f"{ids[0]} -- POST /v1/completions 200" in line]
+
+
 def test_it_exports_the_families_that_rules_and_dashboards_ask_for(shared: BareHost) -> None:
     assert ask(shared.pods[1], 20)[0] == 200
     assert_catalogued([pod.url("metrics", "/metrics") for pod in shared.pods], (*SERVER, *SERVE, *map(look_up, SIMULATED)))
 
 
-def test_at_zero_replicas_requests_are_held_counted_and_answered_later(shared: BareHost) -> None:
+def test_at_zero_replicas_requests_are_held_counted_and_answered_later(shared: BareHost, traces: Collector) -> None:
     head = shared.head
     shared.scale(0)
     wait_for(lambda: not shared.application()["deployments"][shared.config.serve_deployment]["replicas"], 60, "no replica is left")
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(ask(head)[0]), daemon=True) for _ in range(3)]
+    traced: list[tuple[int, list[str], str]] = []
+    body, headers = {"model": MODEL, "prompt": "x", "max_tokens": 1}, [("traceparent", PARENT), ("x-request-id", "held-1")]
+    threads = [threading.Thread(target=lambda: answers.append(ask(head)[0]), daemon=True) for _ in range(2)]
+    threads.append(threading.Thread(target=lambda: traced.append(post(head, "/v1/completions", body, headers)), daemon=True))
     for thread in threads:
         thread.start()
 
@@ -117,7 +158,14 @@ def test_at_zero_replicas_requests_are_held_counted_and_answered_later(shared: B
     shared.scale(1)
     for thread in threads:
         thread.join(60)
-    assert answers == [200, 200, 200]
+    assert answers == [200, 200]
+    assert traced[0][:2] == (200, ["held-1"])
+    # One trace: what the client began, the wait on the head, the request in the replica.
+    spans = wait_for(lambda: len(found := traces.of_trace(TRACE)) == 2 and found, 20, "the spans of the head and of the replica")
+    proxy, ingress = spans["proxy /v1/completions"], spans["ingress /v1/completions"]
+    assert proxy.parent_span_id.hex() == PARENT_SPAN
+    assert ingress.parent_span_id == proxy.span_id
+    assert {attributes(span)["llama.request_id"] for span in (proxy, ingress)} == {"held-1"}
 
 
 def test_a_drained_pod_finishes_its_stream_then_ray_leaves(one: BareHost) -> None:

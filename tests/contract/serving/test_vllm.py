@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from bench.endpoint.barehost import BareHost, bare_host, call, wait_for
+from tests.contract.serving.collector import CANARY, PARENT, PARENT_SPAN, SOON, TRACE, Collector, attributes, collector, logged, post
 from tests.contract.serving.conftest import Make, config
 from tests.contract.serving.exposition import assert_catalogued
 
@@ -51,9 +52,16 @@ def vllm(model: Path, **changes: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, smollm2: Path) -> Iterator[BareHost]:
-    """The trained model on one rank: a start takes more than a minute."""
-    with bare_host(vllm(smollm2), tmp_path_factory.mktemp("trained")) as host:
+def traces() -> Iterator[Collector]:
+    with collector() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, smollm2: Path, traces: Collector) -> Iterator[BareHost]:
+    """The trained model on one rank, traced: a start takes more than a minute."""
+    made = vllm(smollm2, tracing_endpoint=traces.endpoint)
+    with bare_host(made, tmp_path_factory.mktemp("trained"), environment=SOON) as host:
         host.wait_ready(UP_SECONDS)
         yield host
 
@@ -66,6 +74,38 @@ def test_the_engine_exports_what_the_catalogue_names(trained: BareHost) -> None:
     """Every query, rule and dashboard takes its names from that table: a rename is told here with the old and the new name."""
     chat(trained, "Say something long.", 24)
     assert_catalogued([pod.url("metrics", "/metrics") for pod in trained.pods], (*SERVER, *SERVE, *VLLM_METRICS))
+
+
+def test_a_request_is_one_trace_from_the_ingress_to_the_engine_under_the_client_s_id(trained: BareHost, traces: Collector) -> None:
+    body = {"model": trained.config.served_name, "messages": [{"role": "user", "content": CANARY}], "max_tokens": 2}
+    headers = [("traceparent", PARENT), ("x-request-id", "client-123")]
+    status, ids, text = post(trained.pods[1], "/v1/chat/completions", body, headers)
+    assert (status, ids) == (200, ["client-123"])
+    # What the engine calls the request by, in the answer and in its own span.
+    assert json.loads(text)["id"] == "chatcmpl-client-123"
+    spans = wait_for(lambda: len(found := traces.of_trace(TRACE)) == 2 and found, 20, "the spans of the ingress and of the engine")
+    ingress, engine = spans["ingress /v1/chat/completions"], spans["llm_request"]
+    assert ingress.parent_span_id.hex() == PARENT_SPAN
+    assert engine.parent_span_id == ingress.span_id
+    assert attributes(ingress)["llama.request_id"] == "client-123"
+    assert attributes(engine)["gen_ai.request.id"] == "chatcmpl-client-123"
+    assert attributes(engine)["gen_ai.usage.completion_tokens"] == 2
+    assert {of["service.name"] for span, of in traces.spans if span.trace_id.hex() == TRACE} == {trained.config.deployment}
+    # What users say is in no span, and in no log of Ray's or the engine's.
+    assert CANARY.encode() not in traces.raw
+    assert [name for name, log in logged(trained.sockets).items() if CANARY in log] == []
+
+
+def test_a_request_without_a_context_is_one_trace_too_and_gets_an_id(trained: BareHost, traces: Collector) -> None:
+    body = {"model": trained.config.served_name, "prompt": "x", "max_tokens": 1}
+    _, ids, text = post(trained.pods[1], "/v1/completions", body, [("x-request-id", "abc -- POST /v1/completions 200 forged")])
+    assert json.loads(text)["id"] == f"cmpl-{ids[0]}"
+
+    def of_the_request() -> list[Any]:
+        return [span for span, _ in traces.spans if ids[0] in str(attributes(span))]
+
+    spans = wait_for(lambda: len(found := of_the_request()) == 2 and found, 20, "the spans of the ingress and of the engine")
+    assert len({span.trace_id for span in spans}) == 1
 
 
 def test_three_ranks_of_the_trained_model_know_it_too(pods: Make, smollm2: Path) -> None:

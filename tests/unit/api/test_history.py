@@ -38,6 +38,7 @@ HARMLESS = {
         "spec.autoscaling.objective.percentile": "a new field",
         "spec.rollout.strategy": "a new field",
         "spec.access.apiKeysSecretRef": "a new field",
+        "spec.tracing.endpoint": "a new field",
     }
 }
 """Fields whose rules are new, and why they refuse nothing that the schema took."""

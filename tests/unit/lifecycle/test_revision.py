@@ -11,6 +11,7 @@ from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.revision import as_it_runs, keep_running, make_wish, render_context, revision_of, serving_config
 from llama_operator.rendering.context import RenderOptions
 from llama_operator.rendering.revision import from_controller_revision, render
+from llama_serving.config import ServingConfig
 
 GOLDEN = "21e74d5f52"
 """The revision of the least spec. It may only change together with a decision to restart every model at the next upgrade."""
@@ -71,6 +72,7 @@ def test_the_count_and_defaults_that_are_written_out_make_no_new_revision(over: 
         {"engine": {"type": "simulated", "args": {"slots": 8}}},
         {"engine": {"type": "vllm"}},
         {"image": "other:1"},
+        {"tracing": {"endpoint": "http://otel-collector:4318"}},
         {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}},
         {"podTemplate": {"metadata": {"labels": {"a": "b"}}}},
         {"parallelism": {"tensor": 2}},
@@ -106,6 +108,13 @@ def test_the_pods_are_told_what_the_spec_says() -> None:
     made = render_context(KEY, "uid", big, OPTIONS)
     assert (made.revision, made.token_secret, made.image) == (GOLDEN_BIG, ("hf", "token"), "serving:test")
     assert render_context(KEY, "uid", spec(image="mine:1"), OPTIONS).image == "mine:1"
+
+
+def test_the_pods_are_told_of_a_collector_and_without_one_what_they_were_told_before_there_was_such_a_field() -> None:
+    traced = serving_config(KEY, spec(tracing={"endpoint": "http://collector:4318"}), "0123456789")
+    assert traced.traces_url == "http://collector:4318/v1/traces"
+    assert ServingConfig.from_json(traced.to_json()) == traced
+    assert "tracing" not in serving_config(KEY, spec(), "0123456789").to_json()
 
 
 def test_a_spec_without_a_gang_shape_cannot_come_this_far() -> None:

@@ -53,6 +53,19 @@ def test_the_engine_on_a_cpu_skips_compilation_and_on_a_gpu_does_not() -> None:
     assert llm_config(config(gpus_per_pod=1))["accelerator_config"] == {"kind": "gpu"}
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        (None, None),
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        ("https://collector/otlp/v1/traces", "https://collector/otlp/v1/traces"),
+    ],
+)
+def test_vllm_sends_its_spans_to_the_collector_and_is_told_of_none_where_there_is_none(endpoint: str | None, url: str | None) -> None:
+    assert vllm_args(config(tracing_endpoint=endpoint)).get("otlp_traces_endpoint") == url
+
+
 def test_the_parallelism_and_the_context_reach_vllm() -> None:
     args = vllm_args(config(tensor_parallel=8, pipeline_parallel=2, gpus_per_pod=8, max_model_len=131072, kv_cache_dtype="fp8"))
     assert args == {"tensor_parallel_size": 8, "pipeline_parallel_size": 2, "kv_cache_dtype": "fp8", "max_model_len": 131072}

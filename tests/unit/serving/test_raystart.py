@@ -78,7 +78,7 @@ def test_only_the_head_keeps_a_store_and_only_where_it_can_write() -> None:
 
 def test_without_haproxy_the_ordinary_path_is_taken() -> None:
     environment = ray_environment(settings(), {}, fast_path=False, store=False)
-    assert not [key for key in environment if key.startswith("RAY_SERVE_")]
+    assert [key for key in environment if key.startswith("RAY_SERVE_")] == ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"]
     fast = ray_environment(settings(), {}, fast_path=True, store=False)
     assert fast["RAY_SERVE_ENABLE_HA_PROXY"] == fast["RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING"] == "1"
 
@@ -117,4 +117,8 @@ def test_the_head_alone_bounds_what_it_holds() -> None:
     name = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
     head = ray_environment(settings(LLAMA_ROLE="head"), {}, fast_path=True, store=False)
     assert head[name] == "llama_serving.hold:middlewares"
-    assert name not in ray_environment(settings(), {}, fast_path=True, store=False)
+    assert ray_environment(settings(), {}, fast_path=True, store=False)[name] == "llama_serving.request_id:middlewares"
+
+
+def test_the_line_of_a_request_is_written_when_the_request_ends() -> None:
+    assert ray_environment(settings(), {}, fast_path=True, store=False)["RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"] == "1"
