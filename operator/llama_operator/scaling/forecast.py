@@ -3,7 +3,8 @@
     level       mean of the newest LEVEL_BUCKETS buckets of demand
     trend       of the slopes between all pairs of TREND_POINTS points over the last horizon the one that 1 - TREND_SHARE of them exceed: as
                 Theil-Sen's median a step does not move it, and below the median so that noise is no trend
-    forecast    level + trend upward over the horizon; a falling trend is not believed: letting go takes no time, ordering does
+    forecast    level + trend upward over the horizon; a falling trend is not believed: letting go takes no time, ordering does. The highest of
+                those of the demand and of each signal alone: one that climbs below another is seen before it is the highest
     error       of each past forecast: the highest demand that then came within its horizon, minus the forecast
     answer      forecast + the quantile of the errors that the costs ask for, and never above what was seen, unless the trend says so
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -34,6 +35,8 @@ MOST_AHEAD = 60
 LEVEL_BUCKETS = 4
 TREND_POINTS, TREND_SHARE = 16, 0.3
 MIN_ERRORS = 40
+MOST_SIGNALS = 4
+"""There are no more votes."""
 GAP_BUCKETS = 8
 """So many buckets without a look end the memory: what came in between was not seen."""
 DIGITS = 3
@@ -54,6 +57,8 @@ class History:
     seen: Sequence[float] = ()
     forecasts: Sequence[float] = ()
     errors: Sequence[float] = ()
+    signals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Of each signal, where there are several, the demand in the newest buckets, the open one last. One that is not seen stays as it was."""
 
     @classmethod
     def of(cls, memory: object) -> History:
@@ -64,7 +69,16 @@ class History:
         seen, forecasts, errors = (numbers(memory.get(name)) for name in ("seen", "forecasts", "errors"))
         if begun is None or latest is None or seen is None or forecasts is None or errors is None:
             return cls()
-        return cls(begun=begun, open=latest, seen=seen[-KEPT:], forecasts=forecasts[-MOST_AHEAD:], errors=errors[-KEPT_ERRORS:])
+        told = memory.get("signals")
+        signals = {str(name): numbers(values) or () for name, values in told.items()} if isinstance(told, Mapping) else {}
+        return cls(
+            begun=begun,
+            open=latest,
+            seen=seen[-KEPT:],
+            forecasts=forecasts[-MOST_AHEAD:],
+            errors=errors[-KEPT_ERRORS:],
+            signals={name: values[-MOST_AHEAD:] for name, values in sorted(signals.items())[:MOST_SIGNALS] if values},
+        )
 
     def memory(self) -> dict[str, Any]:
         """For the status: JSON values, bounded in number."""
@@ -74,31 +88,37 @@ class History:
             "seen": list(self.seen),
             "forecasts": list(self.forecasts),
             "errors": list(self.errors),
+            **({"signals": {name: list(values) for name, values in self.signals.items()}} if self.signals else {}),
         }
 
-    def add(self, now: float, demand: float, ahead: int) -> History:
-        """The history after a look; `ahead` is the horizon in buckets."""
+    def add(self, now: float, demand: float, ahead: int, signals: Mapping[str, float] | None = None) -> History:
+        """The history after a look; `ahead` is the horizon in buckets, `signals` what each of several asks for."""
         start = now - now % BUCKET_SECONDS
-        demand = short(demand)
+        demand, latest = short(demand), {name: short(value) for name, value in sorted((signals or {}).items())}
         if start == self.begun:
-            return replace(self, open=demand)
-        fresh = History(begun=start, open=demand)
+            return replace(self, open=demand, signals=_latest(self.signals, latest))
+        fresh = History(begun=start, open=demand, signals={name: (value,) for name, value in latest.items()})
         missed = (start - self.begun) / BUCKET_SECONDS
         if self.open is None or missed < 0 or missed > GAP_BUCKETS:
             return fresh
         closed = self
         for _ in range(round(missed)):
             closed = closed.close(ahead)
-        return replace(fresh, seen=closed.seen, forecasts=closed.forecasts, errors=closed.errors)
+        return replace(fresh, seen=closed.seen, forecasts=closed.forecasts, errors=closed.errors, signals=_latest(closed.signals, latest))
 
     def close(self, ahead: int) -> History:
         """The open bucket is over: a forecast from here, and a verdict on the one whose horizon ends here."""
         seen = (*self.seen, self.open or 0.0)[-KEPT:]
-        forecasts = (*self.forecasts, short(straight(seen, ahead)))[-MOST_AHEAD - 1 :]
+        forecasts = (*self.forecasts, short(self.ahead(ahead)))[-MOST_AHEAD - 1 :]
         errors = self.errors
         if len(forecasts) > ahead and len(seen) > ahead:
             errors = (*errors, short(max(seen[-ahead:]) - forecasts[-1 - ahead]))[-KEPT_ERRORS:]
-        return replace(self, seen=seen, forecasts=forecasts[-MOST_AHEAD:], errors=errors)
+        signals = {name: (*values, values[-1])[-MOST_AHEAD:] for name, values in self.signals.items()}
+        return replace(self, seen=seen, forecasts=forecasts[-MOST_AHEAD:], errors=errors, signals=signals)
+
+    def ahead(self, ahead: int) -> float:
+        """The forecast: demand in so many buckets, if it goes on as it does."""
+        return max(straight(each, ahead) for each in (self.now, *self.signals.values()))
 
     def fits(self, replicas: int) -> bool:
         """Nothing in it, nor what is expected of it, ever needed more than `replicas`."""
@@ -108,6 +128,13 @@ class History:
     def now(self) -> Sequence[float]:
         """All buckets, the open one last."""
         return self.seen if self.open is None else (*self.seen, self.open)
+
+
+def _latest(signals: Mapping[str, Sequence[float]], seen: Mapping[str, float]) -> dict[str, Sequence[float]]:
+    """The series with what is seen now in the open bucket; a signal that is new begins here."""
+    return {name: (*values[:-1], seen.get(name, values[-1])) for name, values in signals.items()} | {
+        name: (value,) for name, value in seen.items() if name not in signals
+    }
 
 
 def short(value: float) -> float:
@@ -152,6 +179,6 @@ def expect(history: History, ahead: int, share: float, patience: float) -> float
     seen = history.now
     if not seen:
         return 0.0
-    forecast = straight(seen, ahead)
+    forecast = history.ahead(ahead)
     peak = max(seen[-1], min(forecast + quantile(history.errors, share), max(forecast, *seen)))
     return max(forecast, peak / (1 + patience))

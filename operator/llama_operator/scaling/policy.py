@@ -192,13 +192,14 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
         return _asleep(signals, {**loads.ordered(0, 0, now).memory(), **({"service": learned(service)} if service else {})})
     load_seconds = loads.seconds(policy.load_seconds)
     seen = demand(signals, replicas.ready, policy.in_flight_per_replica, service, policy.ttft_seconds, policy.percentile)
+    signals_now = {vote.signal: vote.replicas for vote in seen.votes if vote.replicas is not None} if len(seen.votes) > 1 else {}
     correction = Correction.of(memory.get("correction"))
     if policy.ttft_seconds is not None:
         settled = replicas.ready >= replicas.wanted and (replicas.newest is None or now - replicas.newest > SETTLED_SECONDS)
         told = {"ttft": policy.ttft_seconds, "percentile": policy.percentile}
         seen, correction = check(seen, signals, correction, **told, ready=replicas.ready, settled=settled, now=now)
     ahead = min(max(math.ceil((load_seconds + SIGHT_SECONDS) / BUCKET_SECONDS), 1), MOST_AHEAD)
-    history = History.of(memory.get("history")).add(now, seen.replicas, ahead)
+    history = History.of(memory.get("history")).add(now, seen.replicas, ahead, signals_now)
     expected = expect(history, ahead, policy.costs.share, patience(service, policy.ttft_seconds))
     if policy.in_flight_per_replica is not None:
         expected = max(expected, seen.replicas)  # the user's number holds at every look, not on average
