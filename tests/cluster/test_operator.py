@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
+from tests.harness.command import run
 
 from localcluster.audit import WRITES, count
 from playground.client import Client
@@ -31,6 +35,28 @@ def test_two_deployments_here_and_one_elsewhere_are_all_served(stage: Stage, nam
     elsewhere.delete_llama("one")
     elsewhere.wait_gone("one", 60)
     elsewhere.remove()
+
+
+def test_a_load_test_comes_from_inside_the_cluster_and_leaves_nothing(
+    stage: Stage, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real tool, vLLM's own, in a pod beside the deployment."""
+    monkeypatch.setenv("PATH", f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin")
+    at = ("-n", namespace.name, "--kubeconfig", str(stage.cluster.kubeconfig), "--context", stage.cluster.context)
+    before = pods_of(namespace, "one")
+    load = ("--concurrency", "4", "--requests", "20", "--input-tokens", "64", "--output-tokens", "16", "--longest", "5m")
+    answer = run("bench", "one", *load, "--output", str(tmp_path / "report"), "-o", "json", *at)
+    assert answer.status == 0, answer.err
+    report = json.loads(answer.out)
+    (only,) = report["runs"]
+    assert (only["completed"], only["failures"], only["promptTokens"], only["outputTokens"]) == (20, [], 20 * 64, 20 * 16)
+    assert only["peakInFlight"] <= 4
+    assert 0 < only["timeToFirstToken"]["p50"]["value"] < only["endToEnd"]["p50"]["value"]
+    assert report["deployment"]["revision"] == namespace.status("one")["revision"]
+    assert "<svg" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    jobs = f"/apis/batch/v1/namespaces/{namespace.name}/jobs"
+    assert [item for item in namespace.api.get(jobs)["items"] if not item["metadata"].get("deletionTimestamp")] == []
+    assert pods_of(namespace, "one") == before
 
 
 def test_at_rest_it_writes_nothing_and_lists_at_most_twice_a_pass(local: Stage, namespace: Namespace) -> None:

@@ -14,6 +14,7 @@ def commands() -> Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], 
         "status": (_status, "show deployments, or one with its revisions, gangs, pods and nodes, and how far its loads are"),
         "top": (_top, "show requests in flight and held, tokens a second, time to first token, KV cache and GPUs of each deployment"),
         "chat": (_chat, "talk to a deployment, and see the time to the first token and the tokens a second"),
+        "bench": (_bench, "put load on a deployment from inside its cluster and write a report with plots, or compare two reports"),
         "logs": (_logs, "show what the pods of a deployment logged, or the engines in them"),
         "doctor": (_doctor, "look for what the cluster lacks, each finding with its remedy"),
         "support-bundle": (_bundle, "write a file for whoever helps you, without tokens, keys or prompts"),
@@ -53,6 +54,28 @@ def _chat(parser: argparse.ArgumentParser) -> None:
         ("--api-key-env", "NAME", "environment variable with the API key that the endpoint asks for"),
     )
     _end(parser)
+
+
+def _bench(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="a LlamaDeployment that serves")
+    add_options(
+        parser.add_argument_group(
+            "load", "one of --concurrency and --rate; several numbers with commas between them are run one after the other"
+        ),
+        ("--concurrency", "N[,N…]", "requests that are under way at once (8)"),
+        ("--rate", "R[,R…]", "requests that arrive a second, by chance"),
+        ("--requests", "N", "of each load (100)"),
+        ("--seconds", "S", "that requests arrive, with --rate and instead of --requests"),
+        ("--input-tokens", "N", "of each prompt (256)"),
+        ("--output-tokens", "N", "of each answer (128)"),
+        ("--seed", "N", "of prompts and arrivals (drawn each time, so that no cache knows the prompts)"),
+        ("--longest", "TIME", "after which the cluster ends it, as in 30m (30m)"),
+    )
+    answer = parser.add_argument_group("the answer")
+    answer.add_argument("--compare", nargs=2, metavar=("A", "B"), help="set two reports side by side; nothing is measured")
+    answer.add_argument("-o", metavar="FORMAT", dest="form", default=OUTPUTS[0], help="table or json; with --compare also html (table)")
+    answer.add_argument("--output", metavar="DIR", help="folder for report.json and report.html (llama-bench-NAME-TIME)")
+    add_cluster(parser)
 
 
 def _logs(parser: argparse.ArgumentParser) -> None:

@@ -13,12 +13,12 @@ from llama_operator.cli.refusals import BadInput, quoted
 STDIN = "-"
 
 
-def read_text(path: str, field: str = "--file") -> str:
+def read_text(path: str, field: str = "--file", limit: int = TEXT_LIMIT) -> str:
     """The text of a file, or of the standard input for `-`. Raises BadInput.
 
     One character more than the limit is read, so that whoever parses it says that it is too long.
     """
-    most = 4 * (TEXT_LIMIT + 1)  # bytes of a character in UTF-8
+    most = 4 * (limit + 1)  # bytes of a character in UTF-8
     try:
         if path == STDIN:
             data = sys.stdin.buffer.read(most)

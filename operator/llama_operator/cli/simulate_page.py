@@ -6,11 +6,12 @@ as the JSON document, in the element `figures`. It is well-formed XML, whatever 
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
+from llama_operator.cli.page_parts import begin, finish, legend, table, text
+from llama_operator.cli.page_parts import facts as facts_of
+from llama_operator.cli.page_parts import section as section_of
 from llama_operator.cli.simulate_facts import facts
 from llama_operator.cli.simulate_question import Question
 from llama_operator.cli.simulate_svg import WIDTH, Axis, chart, log_axis, time_axis, value_axis
@@ -53,54 +54,21 @@ path.p50, path.p95, path.prompts, path.outputs, path.requests { fill: none; stro
 .key.line-limit { border-bottom: 3px dotted var(--limit) } .key.line-prompts { border-bottom: 3px solid var(--ready) }
 .key.line-outputs { border-bottom: 3px dashed var(--loading) }
 """
-_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
 
 
 def page(question: Question, runs: Sequence[Run]) -> str:
     """The whole page."""
     told = document([each.figures for each in runs])
-    root = Element("html", {"lang": "en"})
-    head, body = SubElement(root, "head"), SubElement(root, "body")
-    SubElement(head, "meta", {"charset": "utf-8"})
-    SubElement(head, "meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"})
-    title = f"Simulated scaling: {question.traffic}"
-    _text(head, "title", title)
-    SubElement(head, "style").text = STYLE
-    _text(body, "h1", title)
-    listed = SubElement(body, "dl")
-    for name, words in facts(question):
-        _text(listed, "dt", name)
-        _text(listed, "dd", words)
+    root, body = begin(f"Simulated scaling: {question.traffic}", STYLE)
+    facts_of(body, facts(question))
     _figures(body, told.runs)
     _pareto(body, told.runs)
     _demand(body, question)
     for index, each in enumerate(runs):
         if not each.change:
             _run(body, question, runs, each, index)
-    _text(body, "p", "Models, not measurements: what is left out is said in docs/simulate.md.").set("class", "legend")
-    script = SubElement(body, "script", {"type": "application/json", "id": "figures"})
-    script.text = _embedded(json.dumps(told.model_dump(by_alias=True, mode="json"), allow_nan=False))
-    return "<!DOCTYPE html>\n" + tostring(root, encoding="unicode") + "\n"
-
-
-def _embedded(text: str) -> str:
-    """JSON that means the same to a reader of HTML, of XML, and of JSON: no character that either would take for its own."""
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _text(parent: Element, tag: str, words: str) -> Element:
-    made = SubElement(parent, tag)
-    made.text = _NO_XML.sub("\ufffd", words)
-    return made
-
-
-def _section(body: Element, title: str, about: str) -> Element:
-    section = SubElement(body, "section")
-    _text(section, "h2", title)
-    if about:
-        _text(section, "p", about).set("class", "legend")
-    return section
+    text(body, "p", "Models, not measurements: what is left out is said in docs/simulate.md.").set("class", "legend")
+    return finish(root, body, "figures", told.model_dump(by_alias=True, mode="json"))
 
 
 COLUMNS = (
@@ -123,21 +91,15 @@ def _figures(body: Element, rows: Sequence[RunDocument]) -> None:
         "Attained: share of requests with a first token in time. Replica-hours: of replicas that load, serve or drain. p50 to p99: "
         "percentiles of the time to first token."
     )
-    section = _section(body, "Policies on this traffic", about)
-    table = SubElement(SubElement(section, "div", {"class": "wide"}), "table")
-    line = SubElement(SubElement(table, "thead"), "tr")
-    for name in COLUMNS:
-        _text(line, "th", name).set("scope", "col")
-    rest = SubElement(table, "tbody")
+    section = section_of(body, "Policies on this traffic", about)
+    lines = []
     for row in rows:
-        line = SubElement(rest, "tr")
-        _text(line, "th", row.policy).set("scope", "row")
         times = [_number(value, ".2f") for value in (row.ttft.p50, row.ttft.p95, row.ttft.p99)]
         against = [_number(value, ".3f") for value in (row.attainment_vs_clairvoyant, row.replica_seconds_vs_clairvoyant)]
         hours, mean = f"{row.replica_seconds / 3600:,.2f}", _number(row.mean_replicas, ".2f")
-        cells = (_number(row.attainment, ".2%"), hours, mean, *times, f"{row.scale_events:,}", f"{row.unserved:,}", *against)
-        for cell in cells:
-            _text(line, "td", cell)
+        share = _number(row.attainment, ".2%")
+        lines.append((row.policy, share, hours, mean, *times, f"{row.scale_events:,}", f"{row.unserved:,}", *against))
+    table(section, COLUMNS, lines)
 
 
 def _number(value: float | None, form: str) -> str:
@@ -149,7 +111,7 @@ def _pareto(body: Element, rows: Sequence[RunDocument]) -> None:
     if not points:
         return
     about = "Up and to the left is better. On the dotted line no other run attains as much for less."
-    section = _section(body, "Attainment against cost", about)
+    section = section_of(body, "Attainment against cost", about)
     low, high = min(y for _, y, _ in points), max(y for _, y, _ in points)
     margin = max((high - low) * 0.08, 0.0005)
     left, right = min(x for x, _, _ in points), max(x for x, _, _ in points)
@@ -181,20 +143,12 @@ def _pareto(body: Element, rows: Sequence[RunDocument]) -> None:
     figure.append(made.root)
     kinds = [("dot ours", "ours"), ("dot other", "other policies"), ("dot known", "clairvoyant: knows the traffic")]
     changes = [("dot change", "ours with one setting changed")] if any("@" in policy for _, _, policy in points) else []
-    _legend(figure, *kinds, *changes)
-
-
-def _legend(parent: Element, *keys: tuple[str, str]) -> None:
-    line = SubElement(parent, "p", {"class": "legend"})
-    for style, words in keys:
-        item = SubElement(line, "span")
-        key = SubElement(item, "i", {"class": f"key {style}", "aria-hidden": "true"})
-        key.text, key.tail = "\u200b", words
+    legend(figure, *kinds, *changes)
 
 
 def _demand(body: Element, question: Question) -> None:
     demand: Demand = demand_of(question.contest.traffic)
-    section = _section(body, "Demand", f"In bins of {demand.width} s.")
+    section = section_of(body, "Demand", f"In bins of {demand.width} s.")
     x = time_axis(question.contest.traffic.seconds)
     middles = [(index + 0.5) * demand.width for index in range(len(demand.requests))]
     figure = SubElement(section, "figure")
@@ -209,12 +163,12 @@ def _demand(body: Element, question: Question) -> None:
     made.line(zip(middles, demand.prompts, strict=True), "prompts")
     made.line(zip(middles, demand.outputs, strict=True), "outputs")
     figure.append(made.root)
-    _legend(figure, ("line-prompts", "prompt tokens asked"), ("line-outputs", "output tokens asked"))
+    legend(figure, ("line-prompts", "prompt tokens asked"), ("line-outputs", "output tokens asked"))
 
 
 def _run(body: Element, question: Question, runs: Sequence[Run], each: Run, index: int) -> None:
     told, plot, limit = each.figures, each.plot, question.contest.ttft_seconds
-    section = _section(body, told.policy, "")
+    section = section_of(body, told.policy, "")
     x = time_axis(question.contest.traffic.seconds)
     begins = [bin_index * plot.width for bin_index in range(len(plot.ready))]
     total = [ready + loading for ready, loading in zip(plot.ready, plot.loading, strict=True)]
@@ -226,7 +180,7 @@ def _run(body: Element, question: Question, runs: Sequence[Run], each: Run, inde
     made.steps(list(zip(begins, total, strict=True)), plot.width, "loading", base=plot.ready)
     made.steps(list(zip(begins, plot.ready, strict=True)), plot.width, "ready")
     figure.append(made.root)
-    _legend(figure, ("area-ready", "ready or draining"), ("area-loading", "loading"))
+    legend(figure, ("area-ready", "ready or draining"), ("area-loading", "loading"))
     figure = SubElement(section, "figure")
     times = [value for run in runs for value in (*run.plot.p50, *run.plot.p95) if value is not None]
     y = log_axis("seconds", [*times, limit])
@@ -238,7 +192,7 @@ def _run(body: Element, question: Question, runs: Sequence[Run], each: Run, inde
     made.line(zip(middles, plot.p50, strict=True), "p50")
     made.line(zip(middles, plot.p95, strict=True), "p95")
     figure.append(made.root)
-    _legend(
+    legend(
         figure,
         ("line-p50", "half of the requests of a bin had a first token within"),
         ("line-p95", "95 of 100 had"),

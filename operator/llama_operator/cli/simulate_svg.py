@@ -89,10 +89,10 @@ class Chart:
         """A text at a point of the picture."""
         SubElement(self.root, "text", {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor, "class": style}).text = text
 
-    def dot(self, x: float, y: float, style: str, tip: str) -> None:
+    def dot(self, x: float, y: float, style: str, tip: str, radius: float = 5) -> None:
         """A point that says more when it is pointed at."""
         left, height = self.at(x, y)
-        circle = SubElement(self.root, "circle", {"cx": f"{left:.1f}", "cy": f"{height:.1f}", "r": "5", "class": style})
+        circle = SubElement(self.root, "circle", {"cx": f"{left:.1f}", "cy": f"{height:.1f}", "r": f"{radius:g}", "class": style})
         SubElement(circle, "title").text = tip
 
     def _path(self, text: str, style: str) -> None:

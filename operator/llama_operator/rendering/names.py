@@ -21,6 +21,8 @@ LABEL_COMPONENT = f"{GROUP}/component"
 LABEL_GANG = f"{GROUP}/gang"
 LABEL_RANK = f"{GROUP}/rank"
 LABEL_TRAFFIC = f"{GROUP}/traffic"
+LABEL_BENCH = f"{GROUP}/bench"
+"""On the Job and pod of `kubectl llama bench`: the deployment that they measure, to which they do not belong."""
 ANNOTATION_DRAIN_SINCE = f"{GROUP}/drain-since"
 MANAGED_SELECTOR = f"{LABEL_MANAGED_BY}={FIELD_MANAGER}"
 
@@ -67,6 +69,11 @@ def head_store(name: str, revision: str) -> str:
 def gang_pod(name: str, revision: str, gang: int | str, rank: int) -> str:
     """A pod of a gang."""
     return f"{name}-{revision}-g{gang}-{rank}"
+
+
+def bench_job(name: str, suffix: str) -> str:
+    """The Job of `kubectl llama bench`. A Job's name is a label of its pod: at most 63 characters."""
+    return f"{name[:40]}-bench-{suffix}"
 
 
 def common_labels(name: str) -> dict[str, str]:

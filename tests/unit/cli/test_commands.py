@@ -62,7 +62,7 @@ def test_the_operators_image_does_not_grow_by_the_command() -> None:
         (
             (),
             (
-                "no command is given; allowed is plan, validate, simulate, why, cost, catalog, status, top, chat, logs, doctor, "
+                "no command is given; allowed is plan, validate, simulate, why, cost, catalog, status, top, chat, bench, logs, doctor, "
                 "support-bundle or completion"
             ),
         ),
