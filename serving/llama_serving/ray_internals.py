@@ -77,6 +77,39 @@ def with_router(server: Application) -> Application:
     return server._with_ingress_request_router(router.bind(server=server))  # noqa: SLF001 -- the only way in; see the module's docstring
 
 
+KEEP_ROUTERS_SECONDS = 120.0
+"""After the start of Serve's controller. Recovering takes seconds; a router that is kept too long costs 100 MB for two minutes."""
+KEEP_ROUTERS_PATH = "llama_serving.ray_internals:keep_routers"
+
+
+def keep_routers() -> None:
+    """In Serve's controller, before it recovers (RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH): no router is stopped in its first two minutes.
+
+    A controller keeps a router on its own node and on those of the replicas that it knows. One that starts anew, after a lost head, knows
+    none before they have answered: it stops all routers but one, and starts them again half a second later. In between, and until the
+    new ones are up, HAProxy of such a pod answers 503 (router_unreachable).
+    """
+    from ray.serve._private.common import ReplicaState
+    from ray.serve._private.deployment_state import DeploymentState
+
+    stop_unneeded = DeploymentState._reconcile_ingress_request_router  # noqa: SLF001 -- see the module's docstring
+    until = time.monotonic() + KEEP_ROUTERS_SECONDS
+    known = [ReplicaState.STARTING, ReplicaState.UPDATING, ReplicaState.RUNNING]
+
+    def patient(self: Any, proxy_nodes: set[str]) -> list[str]:
+        if time.monotonic() < until:
+            if self._replicas.get(states=[ReplicaState.RECOVERING]):
+                # As many as there are: none goes, and none comes before it is known where one is missing.
+                self._rescale_to(len(self._replicas.get(states=[*known, ReplicaState.RECOVERING])))
+                return []
+            proxy_nodes = proxy_nodes | {
+                node for each in self._replicas.get(states=known) if (node := each.target_node_id or each.actor_node_id)
+            }
+        return list(stop_unneeded(self, proxy_nodes))
+
+    DeploymentState._reconcile_ingress_request_router = patient  # noqa: SLF001 -- the same
+
+
 def round_robin() -> dict[str, Any]:
     """The Serve option that spreads requests evenly: what Ray's own builder sets for direct streaming."""
     from ray.serve.config import RequestRouterConfig

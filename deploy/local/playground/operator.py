@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from localcluster.api import Api
@@ -13,6 +14,7 @@ from playground.tools import Tools
 NAMESPACE = "llama-system"
 RELEASE = "llama-operator"
 CRD = "llamadeployments.llama-operator.dev"
+WAIT = ("--wait", "--timeout", "120s")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/llama-operator"
 
 
@@ -23,8 +25,11 @@ class Operator:
         """Nothing is installed yet."""
         self._tools, self._api, self._image, self._prometheus = tools, api, image, prometheus_url
 
-    def install(self, **values: Any) -> None:
-        """`helm upgrade --install`, and wait until it is ready. `values` are chart values by their dotted path, with __ for the dots."""
+    def install(self, *, chart: Path | None = None, **values: Any) -> None:
+        """`helm upgrade --install`, and wait until it is ready. `values` are chart values by their dotted path, with __ for the dots.
+
+        `chart` is another chart than this checkout's.
+        """
         repository, _, tag = self._image.rpartition(":")
         chosen: dict[str, Any] = {
             "image.repository": repository,
@@ -43,15 +48,18 @@ class Operator:
             "upgrade",
             "--install",
             RELEASE,
-            str(self._tools.chart()),
+            str(chart or self._tools.chart()),
             "--namespace",
             NAMESPACE,
             "--create-namespace",
             *sets,
-            "--wait",
-            "--timeout",
-            "120s",
+            *WAIT,
         )
+        wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
+
+    def upgrade_with_former_values(self) -> None:
+        """`helm upgrade --reuse-values` to this checkout's chart: no value is given, and no default of it counts."""
+        self._tools.helm("upgrade", RELEASE, str(self._tools.chart()), "--namespace", NAMESPACE, "--reuse-values", *WAIT)
         wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
 
     def _crd_is_there(self) -> bool:

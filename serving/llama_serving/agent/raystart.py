@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from llama_serving import hold, request_id
+from llama_serving import hold, ray_internals, request_id
 from llama_serving.agent.settings import Settings
 from llama_serving.deployment import pod_resources, ray_cpus
 
@@ -110,6 +110,8 @@ def ray_environment(settings: Settings, environment: Mapping[str, str], *, fast_
     # Serve's proxy on the head holds the requests that come while no replica runs: not for ever, and not without number. Everywhere a
     # request has one id, which may stand in a log.
     wanted["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = hold.IMPORT_PATH if settings.role == "head" else request_id.IMPORT_PATH
+    if settings.role == "head" and fast_path:
+        wanted["RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH"] = ray_internals.KEEP_ROUTERS_PATH
     if settings.role == "head" and store:
         wanted |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": settings.gcs_dir}
     return {**wanted, **environment} | ({"HOME": wanted["HOME"]} if environment.get("HOME", "/") == "/" else {})

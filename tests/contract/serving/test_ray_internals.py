@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -106,10 +107,49 @@ def test_the_environment_variables_that_the_agent_sets_are_read_by_ray() -> None
                 "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S",
                 "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH",
                 "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE",
+                "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH",
             ],
         ),
     ):
         assert [name for name in names if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "pod", "stopped", "wanted"),
+    [
+        (3600.0, "RUNNING", [], 2),  # the controller knows of no replica in that pod yet
+        (3600.0, "RECOVERING", [], 2),  # nor where that router is
+        (0.0, "RUNNING", ["of-a-pod"], 1),
+        (0.0, "RECOVERING", [], 1),  # Ray stops one of two then
+    ],
+)
+def test_a_controller_that_recovers_keeps_the_routers_of_nodes_whose_replicas_it_does_not_know_yet(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, pod: str, stopped: list[str], wanted: int
+) -> None:
+    """Ray's own method, called as after a lost head: the controller knows its own node alone."""
+    from ray.serve._private import utils
+    from ray.serve._private.common import ReplicaState
+    from ray.serve._private.deployment_state import DeploymentState
+
+    from llama_serving import ray_internals
+
+    gone, targets, version = list[str](), list[int](), object()
+    routers = [
+        (ReplicaState.RUNNING, SimpleNamespace(replica_id="of-the-head", version=version, target_node_id=None, actor_node_id="head")),
+        (ReplicaState[pod], SimpleNamespace(replica_id="of-a-pod", version=version, target_node_id=None, actor_node_id="pod")),
+    ]
+    state = SimpleNamespace(
+        _target_state=SimpleNamespace(deleting=False, version=version),
+        _replicas=SimpleNamespace(get=lambda states: [each for now, each in routers if now in states]),
+        _in_transition=False,
+        _rescale_to=targets.append,
+        stop_replicas=gone.extend,
+    )
+    monkeypatch.setattr(DeploymentState, "_reconcile_ingress_request_router", DeploymentState._reconcile_ingress_request_router)
+    monkeypatch.setattr(ray_internals, "KEEP_ROUTERS_SECONDS", seconds)
+    utils.call_function_from_import_path(ray_internals.KEEP_ROUTERS_PATH)
+    assert DeploymentState._reconcile_ingress_request_router(state, {"head"}) == []
+    assert (gone, targets) == (stopped, [wanted])
 
 
 def test_serve_calls_what_bounds_the_requests_that_its_proxy_holds(monkeypatch: pytest.MonkeyPatch) -> None:

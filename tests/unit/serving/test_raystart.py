@@ -120,5 +120,13 @@ def test_the_head_alone_bounds_what_it_holds() -> None:
     assert ray_environment(settings(), {}, fast_path=True, store=False)[name] == "llama_serving.request_id:middlewares"
 
 
+def test_the_controller_on_the_head_keeps_the_routers_while_it_recovers() -> None:
+    name = "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH"
+    head = ray_environment(settings(LLAMA_ROLE="head"), {}, fast_path=True, store=False)
+    assert head[name] == "llama_serving.ray_internals:keep_routers"
+    assert name not in ray_environment(settings(LLAMA_ROLE="head"), {}, fast_path=False, store=False)
+    assert name not in ray_environment(settings(), {}, fast_path=True, store=False)
+
+
 def test_the_line_of_a_request_is_written_when_the_request_ends() -> None:
     assert ray_environment(settings(), {}, fast_path=True, store=False)["RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"] == "1"
