@@ -53,8 +53,7 @@ def is_cron(text: str) -> bool:
 
 def due(expression: str, place: ZoneInfo, since: float) -> Iterator[float]:
     """The moments after `since`, seconds since 1970."""
-    for moment in CronSim(expression, datetime.fromtimestamp(math.floor(since), place)):
-        yield moment.timestamp()
+    return map(datetime.timestamp, CronSim(expression, datetime.fromtimestamp(math.floor(since), place)))
 
 
 def last_due(expression: str, place: ZoneInfo, now: float) -> float | None:

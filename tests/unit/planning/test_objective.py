@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.harness.builders import spec
+from tests.harness.models import bf16
 
 from llama_operator.api.duration import seconds_of, words
 from llama_operator.planning.admission import Unread, admit, known_model
+from llama_operator.planning.fit.plan import plan_fit
+from llama_operator.planning.fit.wishes import Wishes
+from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
+from llama_operator.planning.models.catalogue import LLAMA_8B
 from llama_operator.planning.objective import check_objective
-from llama_operator.planning.replica import NoRates, Rates, rates_of_spec
+from llama_operator.planning.replica import SHARE, NoRates, Rates, rates_of_fit, rates_of_spec, slots_of
 
 PLAN = {"prefillTokensPerSecond": 10_000.0, "decodeFloorSeconds": 0.02, "kvCacheTokens": 500_000}
 VLLM = {"engine": {"type": "vllm"}, "hardware": {"accelerator": "nvidia-h100-80gb"}}
@@ -103,3 +109,19 @@ def test_durations_are_read_as_people_write_them(text: str, seconds: int | None)
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (90, "1m30s"), (1800, "30m"), (5400, "1h30m"), (7200, "2h")])
 def test_and_written_so(seconds: float, text: str) -> None:
     assert words(seconds) == text
+
+
+def test_the_slots_are_those_of_the_engines_arguments() -> None:
+    assert slots_of(spec(engine={"type": "vllm", "args": {"max_num_seqs": 5}}, hardware={"accelerator": "nvidia-h100-80gb"})) == 5
+
+
+def test_a_split_does_a_share_of_what_its_bounds_allow_and_nothing_is_known_without_them() -> None:
+    fit = plan_fit(bf16(LLAMA_8B), Hardware(accelerator=CATALOGUE["nvidia-h100-80gb"], gpus_per_node=8), Wishes(context_tokens=1000)).chosen
+    assert fit is not None
+    assert fit.prefill_tokens_per_second is not None
+    assert fit.decode_floor_seconds is not None
+    rates = rates_of_fit(fit, 1000, 500.0, 64)
+    assert rates is not None
+    assert (rates.prefill, rates.itl) == (fit.prefill_tokens_per_second * SHARE, fit.decode_floor_seconds / SHARE)
+    assert 0 < rates.itl_per_sequence < rates.itl
+    assert rates_of_fit(replace(fit, prefill_tokens_per_second=None), 1000, 500.0, 64) is None
