@@ -34,7 +34,7 @@ WORDS: Mapping[str, str] = {
         "times as much for it. Of three copies with loads of 20 s ours attains enough and pays half as much again, since it does "
         "not let go between bursts."
     ),
-    "azure conversation": ("one copy with loads of 20 s is as Poisson traffic is. No parameter was fitted to this trace."),
+    "azure conversation": "one copy with loads of 20 s is as Poisson traffic is. No parameter was fitted to this trace.",
     "day": (
         "it falls eight times as steeply as a real one, so that a down window of 400 s and more costs eight times as much. Peers "
         "that are told 65 requests for each replica, a little more than it has slots, ask for less on the way up; with loads of "

@@ -17,11 +17,12 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from llama_serving import request_id, tracing
+from llama_serving.asgi import App, Receive, Scope, Send
 
 MOST_HELD = 1000
 """Requests: of 100 kB each, which is a long prompt, 100 MB in a pod that asks for 1 GiB."""
@@ -32,11 +33,6 @@ UNKNOWN_SECONDS, LEAST_RETRY_SECONDS = 60.0, 5.0
 
 HELD_VARIABLE, SECONDS_VARIABLE = "LLAMA_HOLD_REQUESTS", "LLAMA_HOLD_SECONDS"
 IMPORT_PATH = "llama_serving.hold:middlewares"
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Hold:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from llama_serving.asgi import App, Receive, Scope, Send
 
 HEADER = b"x-request-id"
 MOST_CHARACTERS = 128
@@ -25,10 +27,6 @@ ALLOWED = re.compile(rb"[A-Za-z0-9._:=+-]{1,%d}" % MOST_CHARACTERS)
 
 IMPORT_PATH = "llama_serving.request_id:middlewares"
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from llama_serving import rundir, tracing
+from llama_serving.asgi import Receive, Scope, Send
 from llama_serving.rootcause import diagnose
 from llama_serving.status import EngineState, RootCause
 
@@ -27,10 +28,6 @@ logger = logging.getLogger(__name__)
 REPORT_SECONDS = 1.0
 # The last part of a log that is looked at for a root cause: vLLM's start-up writes tens of kilobytes in all.
 LOG_TAIL_BYTES = 262_144
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Gauge(Protocol):

@@ -12,10 +12,11 @@ A span holds sizes, times and ids, never what users say: neither bodies, nor a U
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from llama_serving import request_id
+from llama_serving.asgi import App, Receive, Scope, Send
 from llama_serving.config import ServingConfig
 
 ROUTES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
@@ -23,11 +24,6 @@ ROUTES = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/responses"})
 OTHER_ROUTE = "/v1/..."
 TRACE_HEADERS = (b"traceparent", b"tracestate")
 """https://www.w3.org/TR/trace-context/"""
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Spans:

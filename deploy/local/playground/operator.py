@@ -14,7 +14,6 @@ from playground.tools import Tools
 NAMESPACE = "llama-system"
 RELEASE = "llama-operator"
 CRD = "llamadeployments.llama-operator.dev"
-WAIT = ("--wait", "--timeout", "120s")
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/llama-operator"
 
 
@@ -44,22 +43,15 @@ class Operator:
         # Helm makes a CRD and never upgrades one: as docs/install.md tells users.
         if self._crd_is_there():
             self._api.apply_file(self._tools.chart() / "crds" / "llamadeployments.yaml")
-        self._tools.helm(
-            "upgrade",
-            "--install",
-            RELEASE,
-            str(chart or self._tools.chart()),
-            "--namespace",
-            NAMESPACE,
-            "--create-namespace",
-            *sets,
-            *WAIT,
-        )
-        wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
+        self._upgrade(chart or self._tools.chart(), "--install", "--create-namespace", *sets)
 
     def upgrade_with_former_values(self) -> None:
         """`helm upgrade --reuse-values` to this checkout's chart: no value is given, and no default of it counts."""
-        self._tools.helm("upgrade", RELEASE, str(self._tools.chart()), "--namespace", NAMESPACE, "--reuse-values", *WAIT)
+        self._upgrade(self._tools.chart(), "--reuse-values")
+
+    def _upgrade(self, chart: Path, *flags: str) -> None:
+        """Run `helm upgrade`, and wait until the operator leads."""
+        self._tools.helm("upgrade", RELEASE, str(chart), "--namespace", NAMESPACE, *flags, "--wait", "--timeout", "120s")
         wait_for("the operator leads", lambda: self.holder() is not None, seconds=60)
 
     def _crd_is_there(self) -> bool:

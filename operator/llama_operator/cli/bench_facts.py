@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from llama_operator.cli.bench_document import Report, Times
+from llama_operator.cli.bench_document import Report, RunReport, Times
 
 METRICS = (
     ("time to first token", "time_to_first_token"),
@@ -42,6 +42,24 @@ def duration(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+def counts(run: RunReport) -> list[str]:
+    """Requests, and those that failed."""
+    return [f"{run.requests:,}", f"{run.requests - run.completed:,}"]
+
+
+def rates(run: RunReport) -> list[str]:
+    """Requests, prompt and output tokens a second, the most at once; of what kept the objectives the share, and how many a second."""
+    good = run.goodput
+    return [
+        number(run.requests_per_second, ".2f"),
+        number(run.prompt_tokens_per_second, ",.0f"),
+        number(run.output_tokens_per_second, ",.0f"),
+        number(run.peak_in_flight, "d"),
+        number(None if good is None else good.share, ".1%"),
+        number(None if good is None else good.requests_per_second, ".2f"),
+    ]
 
 
 def percentiles(times: Times | None) -> list[str]:

@@ -10,8 +10,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 from llama_operator.cli.bench_compare import Comparison, load_words
 from llama_operator.cli.bench_document import Report, RunReport, to_json
-from llama_operator.cli.bench_facts import METRICS, duration, facts, number, percentiles
-from llama_operator.cli.page_parts import begin, finish, legend, section, table, text
+from llama_operator.cli.bench_facts import METRICS, counts, duration, facts, number, percentiles, rates
+from llama_operator.cli.page_parts import BASE, begin, finish, legend, section, table, text
 from llama_operator.cli.page_parts import facts as facts_of
 from llama_operator.cli.simulate_svg import Axis, Chart, chart, log_axis, time_axis, value_axis
 
@@ -20,33 +20,24 @@ LINES = 8
 MOST_POINTS = 400
 """Of a line: more than the picture has pixels to tell apart."""
 START, TTFT, WHOLE = range(3)
-STYLE = """
+STYLE = (
+    """
 :root { color-scheme: light dark; --ink: #1a1d21; --soft: #5a626b; --line: #d9dde2; --back: #ffffff; --limit: #6b3fa0;
   --c0: #2f6fbf; --c1: #b3323f; --c2: #1b7f5a; --c3: #a86400; --c4: #7a4fb5; --c5: #0f7f8c; --c6: #b03a86; --c7: #60656b; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a3abb4; --line: #3a4149; --back: #15181c; --limit: #bd9bea;
   --c0: #6ea8ec; --c1: #f2828c; --c2: #5fcf9f; --c3: #f0b254; --c4: #bd9bea; --c5: #5fc9d4; --c6: #ee8fcb; --c7: #b4bac1; } }
-body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: var(--ink); background: var(--back);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem } .wide { overflow-x: auto }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
-tbody th, td { white-space: nowrap } th:first-child { text-align: left }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem } dt { color: var(--soft) }
-dd { margin: 0; overflow-wrap: anywhere }
-figure { margin: .5rem 0; overflow-x: auto } .legend { color: var(--soft); font-size: .9rem }
-.legend span { margin-right: 1.2rem }
-svg { width: 100%; min-width: 36rem; height: auto; display: block }
-text { fill: var(--ink); font: 12px system-ui, sans-serif } text.axis { fill: var(--soft) }
-.grid { stroke: var(--line) } .tick { stroke: var(--soft) }
+"""
+    + BASE
+    + """\
 path { fill: none; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round }
 circle { stroke: none; fill-opacity: .55 }
-.limit { stroke: var(--limit); stroke-dasharray: 2 4; stroke-width: 1.5 }
-.key { display: inline-block; width: 1.4rem; height: .7rem; margin-right: .4rem; vertical-align: baseline }
 .key.line-limit { border-bottom: 3px dotted var(--limit) }
-""" + "".join(
-    f"path.c{index} {{ stroke: var(--c{index}) }} circle.c{index} {{ fill: var(--c{index}) }} "
-    f".key.k{index} {{ border-bottom: 3px solid var(--c{index}) }}\n"
-    for index in range(LINES)
+"""
+    + "".join(
+        f"path.c{index} {{ stroke: var(--c{index}) }} circle.c{index} {{ fill: var(--c{index}) }} "
+        f".key.k{index} {{ border-bottom: 3px solid var(--c{index}) }}\n"
+        for index in range(LINES)
+    )
 )
 
 
@@ -115,21 +106,7 @@ def _rates(body: Element, report: Report) -> None:
         "good",
         "good/s",
     )
-    rows = [
-        (
-            load_words(run),
-            f"{run.requests:,}",
-            f"{run.requests - run.completed:,}",
-            f"{run.seconds:.1f}",
-            number(run.requests_per_second, ".2f"),
-            number(run.prompt_tokens_per_second, ",.0f"),
-            number(run.output_tokens_per_second, ",.0f"),
-            number(run.peak_in_flight, "d"),
-            number(None if run.goodput is None else run.goodput.share, ".1%"),
-            number(None if run.goodput is None else run.goodput.requests_per_second, ".2f"),
-        )
-        for run in report.runs
-    ]
+    rows = [(load_words(run), *counts(run), f"{run.seconds:.1f}", *rates(run)) for run in report.runs]
     table(part, columns, rows)
     _said(part, "Failures", [f"{load_words(run)}: {each.count} x {each.message}" for run in report.runs for each in run.failures])
 

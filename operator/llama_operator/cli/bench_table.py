@@ -12,7 +12,7 @@ from rich.text import Text
 
 from llama_operator.cli.bench_compare import Comparison, Pair, load_words
 from llama_operator.cli.bench_document import Report
-from llama_operator.cli.bench_facts import METRICS, duration, facts, number, percentiles
+from llama_operator.cli.bench_facts import METRICS, counts, duration, facts, number, percentiles, rates
 
 
 def tables(report: Report) -> Iterator[RenderableType]:
@@ -36,20 +36,7 @@ def _grid(rows: Iterator[tuple[str, str]]) -> Padding:
 
 
 def _rates(report: Report) -> Padding:
-    rows = [
-        (
-            load_words(run),
-            f"{run.requests:,}",
-            f"{run.requests - run.completed:,}",
-            number(run.requests_per_second, ".2f"),
-            number(run.prompt_tokens_per_second, ",.0f"),
-            number(run.output_tokens_per_second, ",.0f"),
-            number(run.peak_in_flight, "d"),
-            "-" if run.goodput is None else f"{run.goodput.share:.1%}",
-            "-" if run.goodput is None else f"{run.goodput.requests_per_second:.2f}",
-        )
-        for run in report.runs
-    ]
+    rows = [(load_words(run), *counts(run), *rates(run)) for run in report.runs]
     columns = (
         "load", "requests", "failed", "requests\n/s", "prompt\ntokens/s", "output\ntokens/s", "most at\nonce", "good", "good\n/s",
     )  # fmt: skip

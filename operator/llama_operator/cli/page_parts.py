@@ -16,6 +16,25 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 cannot hold (https://www.w3.org/TR/xml/#charsets)."""
 
+BASE = """\
+body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: var(--ink); background: var(--back);
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2.2rem }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem } .wide { overflow-x: auto }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
+tbody th, td { white-space: nowrap } th:first-child { text-align: left }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem } dt { color: var(--soft) }
+dd { margin: 0; overflow-wrap: anywhere }
+figure { margin: .5rem 0; overflow-x: auto } .legend { color: var(--soft); font-size: .9rem }
+.legend span { margin-right: 1.2rem }
+svg { width: 100%; min-width: 36rem; height: auto; display: block }
+text { fill: var(--ink); font: 12px system-ui, sans-serif } text.axis { fill: var(--soft) }
+.grid { stroke: var(--line) } .tick { stroke: var(--soft) }
+.limit { stroke: var(--limit); stroke-dasharray: 2 4; stroke-width: 1.5 }
+.key { display: inline-block; width: 1.4rem; height: .7rem; margin-right: .4rem; vertical-align: baseline }
+"""
+"""What the style sheets of all pages share. Each has its colours before it (ink, soft, line, back, limit), and its marks behind."""
+
 
 def begin(title: str, style: str) -> tuple[Element, Element]:
     """A page with its title as its heading; and its body."""

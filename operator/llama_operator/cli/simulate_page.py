@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement
 
-from llama_operator.cli.page_parts import begin, finish, legend, table, text
+from llama_operator.cli.page_parts import BASE, begin, finish, legend, table, text
 from llama_operator.cli.page_parts import facts as facts_of
 from llama_operator.cli.page_parts import section as section_of
 from llama_operator.cli.simulate_facts import facts
@@ -20,33 +20,23 @@ from llama_operator.simulate.document import REFERENCE, RunDocument, document
 from llama_operator.simulate.lineup import OURS
 from llama_operator.simulate.plot import Demand, demand_of
 
-STYLE = """
+STYLE = (
+    """
 :root { color-scheme: light dark; --ink: #1a1d21; --soft: #5a626b; --line: #d9dde2; --back: #ffffff;
   --ready: #2f6fbf; --loading: #d98a1f; --p50: #1b7f5a; --p95: #b3323f; --limit: #6b3fa0; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #a3abb4; --line: #3a4149; --back: #15181c;
   --ready: #6ea8ec; --loading: #f0b254; --p50: #5fcf9f; --p95: #f2828c; --limit: #bd9bea; } }
-body { margin: 2rem auto; max-width: 66rem; padding: 0 1rem; color: var(--ink); background: var(--back);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere } h2 { font-size: 1.15rem; margin-top: 2.2rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem } .wide { overflow-x: auto }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: bottom }
-tbody th, td { white-space: nowrap } th:first-child { text-align: left }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem } dt { color: var(--soft) } dd { margin: 0 }
-figure { margin: .5rem 0; overflow-x: auto } .legend { color: var(--soft); font-size: .9rem }
-.legend span { margin-right: 1.2rem }
-svg { width: 100%; min-width: 36rem; height: auto; display: block }
-text { fill: var(--ink); font: 12px system-ui, sans-serif } text.axis { fill: var(--soft) }
-.grid { stroke: var(--line) } .tick { stroke: var(--soft) }
+"""
+    + BASE
+    + """\
 .ready { fill: var(--ready) } .loading { fill: var(--loading) }
 path.p50, path.p95, path.prompts, path.outputs, path.requests { fill: none; stroke-width: 1.8; stroke-linecap: round;
   stroke-linejoin: round }
 .p50 { stroke: var(--p50) } .p95 { stroke: var(--p95); stroke-dasharray: 5 3 }
 .requests, .prompts { stroke: var(--ready) } .outputs { stroke: var(--loading); stroke-dasharray: 5 3 }
-.limit { stroke: var(--limit); stroke-dasharray: 2 4; stroke-width: 1.5 }
 .front { fill: none; stroke: var(--soft); stroke-dasharray: 2 4 }
 .other { fill: var(--ready) } .ours { fill: var(--p50); stroke: var(--ink) } .known { fill: var(--limit) }
 .change { fill: none; stroke: var(--p50) }
-.key { display: inline-block; width: 1.4rem; height: .7rem; margin-right: .4rem; vertical-align: baseline }
 .key.dot { width: .6rem; height: .6rem; border-radius: 50% } .key.change { border: 1px solid var(--p50) }
 .key.ours { background: var(--p50) } .key.known { background: var(--limit) } .key.other { background: var(--ready) }
 .key.area-ready { background: var(--ready) } .key.area-loading { background: var(--loading) }
@@ -54,6 +44,7 @@ path.p50, path.p95, path.prompts, path.outputs, path.requests { fill: none; stro
 .key.line-limit { border-bottom: 3px dotted var(--limit) } .key.line-prompts { border-bottom: 3px solid var(--ready) }
 .key.line-outputs { border-bottom: 3px dashed var(--loading) }
 """
+)
 
 
 def page(question: Question, runs: Sequence[Run]) -> str:
