@@ -51,8 +51,14 @@ def namespace(stage: Stage, request: pytest.FixtureRequest) -> Iterator[Namespac
     """A namespace of the module's own, gone afterwards with everything in it."""
     made = stage.namespace(request.module.__name__.rsplit(".", 1)[-1].replace("_", "-"))
     yield made
-    for item in made.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{made.name}/llamadeployments")["items"]:
-        made.delete_llama(item["metadata"]["name"])
+    left = [
+        item["metadata"]["name"] for item in made.get(f"/apis/llama-operator.dev/v1alpha1/namespaces/{made.name}/llamadeployments")["items"]
+    ]
+    for name in left:
+        made.delete_llama(name)
+    # The namespace's own controller, where it finds pods, looks again after half of the time that their streams may take: minutes.
+    for name in left:
+        made.wait_gone(name, 90)
     made.remove()
 
 

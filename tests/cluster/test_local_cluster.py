@@ -184,6 +184,8 @@ def test_a_stopped_process_stays_stopped_until_it_is_started(cluster: Cluster) -
 
 
 def test_a_lost_node_takes_its_pods_with_it_and_comes_back_with_its_gpus(cluster: Cluster) -> None:
+    # Pods of earlier tests may still end, which this one must not see as a loss.
+    wait_for("earlier pods are gone", lambda: not cluster.api.get("/api/v1/namespaces/default/pods")["items"], seconds=60)
     cluster.api.apply(pod("victim", node="node-b"))
     cluster.api.apply(pod("neighbour", node="node-a"))
     wait_running(cluster, "victim")

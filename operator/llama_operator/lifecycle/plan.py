@@ -56,7 +56,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     """The steps of this pass. `wish` is None when the spec was refused and nothing ever ran."""
     gangs = gangs_of(world)
     if world.deleting:
-        return _deletion(world, gangs)
+        return _deletion(world, gangs, now)
     if wish is None:
         return Plan(actions=[], gangs=gangs, failures=world.failures)
     pinned = wish.pinned
@@ -97,11 +97,12 @@ def _lost_working(world: World, gangs: Sequence[Gang]) -> bool:
     return bool(world.were_ready - there)
 
 
-def _deletion(world: World, gangs: Sequence[Gang]) -> Plan:
+def _deletion(world: World, gangs: Sequence[Gang], now: float) -> Plan:
     actions: list[Action] = [
         Delete(why="the LlamaDeployment is being deleted", kind="Pod", name=pod.name, uid=pod.uid, grace_seconds=DELETE_GRACE_SECONDS)
         for pod in world.pods
-        if not pod.deleting
+        # Whoever deletes the namespace deletes the pods too, each with the time of the longest stream: a later request shortens that.
+        if not pod.deleting or (pod.delete_by is not None and pod.delete_by > now + DELETE_GRACE_SECONDS)
     ]
     finished = not world.pods
     if finished and names.FINALIZER in world.finalizers:

@@ -12,7 +12,7 @@ from tests.unit.lifecycle.test_foundation import keyed
 from llama_operator.lifecycle.actions import AddFinalizer, Apply, Create, Delete, PutServe, RemoveFinalizer
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.observed import Failures, World
-from llama_operator.lifecycle.plan import BUSY_SECONDS, REST_SECONDS, Plan, Wish, look_again_in, plan
+from llama_operator.lifecycle.plan import BUSY_SECONDS, DELETE_GRACE_SECONDS, REST_SECONDS, Plan, Wish, look_again_in, plan
 from llama_operator.lifecycle.retry import RetryPolicy
 from llama_operator.lifecycle.revision import make_wish
 from llama_operator.rendering import names
@@ -78,6 +78,16 @@ def test_a_deletion_takes_the_pods_first_and_then_the_finalizer(wish: bool) -> N
     assert empty.finished_deleting
     gone = plan(Scene().world(deleting=True, finalizers=("somebody/else",)), wished, POLICY, NOW)
     assert list(gone.actions) == []
+
+
+def test_a_deletion_shortens_the_time_that_the_deletion_of_the_namespace_gave_the_pods() -> None:
+    """A hung engine never finishes its streams: its pod would hold the namespace, and the GPUs, for the longest stream's time."""
+    scene = Scene().head(deleting=True, delete_by=NOW + 10).gang(0, GangState.TERMINATING, delete_by=NOW + 330)
+    (shorter,) = plan(scene.world(deleting=True), None, POLICY, NOW).actions
+    assert isinstance(shorter, Delete)
+    assert (shorter.name, shorter.grace_seconds) == (scene.pods[1].name, DELETE_GRACE_SECONDS)
+    later = Scene().gang(0, GangState.TERMINATING, delete_by=NOW + DELETE_GRACE_SECONDS)
+    assert list(plan(later.world(deleting=True), None, POLICY, NOW).actions) == []
 
 
 def test_the_finalizer_is_put_on_once() -> None:
