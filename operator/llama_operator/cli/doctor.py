@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from llama_operator import __version__
-from llama_operator.adapters.kubectl import KubectlError, together
+from llama_operator.adapters.kubectl import KubectlError
 from llama_operator.cli import refusals
 from llama_operator.cli.cluster import Cluster, problem_of
 from llama_operator.cli.doctor_checks import look
@@ -50,16 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(cluster: Cluster, operator_namespace: str | None) -> list[Finding]:
     """Every finding. Raises BadInput where the cluster does not answer at all."""
     try:
-        facts, expected = together(lambda: read_facts(cluster.kubectl, operator_namespace), _expected)
-        return look(facts, expected)
+        return look(read_facts(cluster.kubectl, operator_namespace))
     except KubectlError as error:
         raise BadInput.of(problem_of(error)) from None
-
-
-def _expected() -> dict[str, Any]:
-    from llama_operator.api.schema import open_api_schema  # pydantic's models take as long as the cluster's answers, and meanwhile
-
-    return open_api_schema()
 
 
 def document(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 from llama_operator import __version__
+from llama_operator.api.field_paths import field_paths
+from llama_operator.api.field_paths_v1alpha1 import FIELD_PATHS
 from llama_operator.cli.doctor_facts import Facts, Object, Samples, setting, where
 from llama_operator.cli.doctor_gpus import gpus
 from llama_operator.cli.findings import Finding, Unread, ok, unread
@@ -61,8 +63,8 @@ def cluster(facts: Facts) -> Iterator[Finding]:
     yield Finding(check="cluster", severity="error", message=f"Kubernetes {text} is older than 1.{OLDEST[1]}", remedy=remedy)
 
 
-def crd(facts: Facts, expected: Object) -> Iterator[Finding]:
-    """The resource, against the schema that this version was built with."""
+def crd(facts: Facts) -> Iterator[Finding]:
+    """The resource, against the fields that this version knows."""
     if isinstance(facts.crd, Unread):
         yield unread("crd", "the CustomResourceDefinition", facts.crd)
         return
@@ -75,8 +77,8 @@ def crd(facts: Facts, expected: Object) -> Iterator[Finding]:
     if not serving:
         yield Finding(check="crd", severity="error", message=f"the CRD does not serve {names.API_VERSION}", remedy=apply)
         return
-    here, wanted = fields(serving[0]["schema"]["openAPIV3Schema"]), fields(expected)
-    older, newer = sorted(wanted - here), sorted(here - wanted)
+    here = field_paths(serving[0]["schema"]["openAPIV3Schema"])
+    older, newer = sorted(FIELD_PATHS - here), sorted(here - FIELD_PATHS)
     if older:
         message = f"the CRD is older than this version ({__version__}): it lacks {_some(older)}"
         yield Finding(check="crd", severity="warning", message=message, remedy=apply)
@@ -85,16 +87,6 @@ def crd(facts: Facts, expected: Object) -> Iterator[Finding]:
         yield Finding(check="crd", severity="note", message=message, remedy="Use the kubectl llama of the operator's version.")
     else:
         yield ok("crd", f"{names.API_VERSION}, with every field of version {__version__}")
-
-
-def fields(schema: Object, path: str = "") -> frozenset[str]:
-    """Dotted paths of all properties of a structural schema."""
-    found: set[str] = set()
-    for name, below in (schema.get("properties") or {}).items():
-        here = f"{path}.{name}" if path else name
-        found |= {here} | fields(below, here)
-    items = schema.get("items")
-    return frozenset(found | (fields(items, f"{path}[]") if isinstance(items, dict) else frozenset()))
 
 
 def operator(facts: Facts) -> Iterator[Finding]:
@@ -319,7 +311,7 @@ def _some(texts: Sequence[str]) -> str:
     return ", ".join(texts[:5]) + (f" and {more} more" if more > 0 else "")
 
 
-def look(facts: Facts, expected: Object) -> list[Finding]:
-    """All findings, in the order of the checks. `expected` is the CRD's schema as this version has it."""
-    checks: Sequence[Callable[[Facts], Iterator[Finding]]] = (operator, rights, clock, gpus, storage, prometheus, deployments)
-    return [*cluster(facts), *crd(facts, expected), *(finding for check in checks for finding in check(facts))]
+def look(facts: Facts) -> list[Finding]:
+    """All findings, in the order of the checks."""
+    checks: Sequence[Callable[[Facts], Iterator[Finding]]] = (cluster, crd, operator, rights, clock, gpus, storage, prometheus, deployments)
+    return [finding for check in checks for finding in check(facts)]

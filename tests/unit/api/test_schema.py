@@ -39,7 +39,7 @@ def test_check_names_what_is_not_current_and_writes_nothing(tmp_path: Path, caps
     assert schema.main(["--check", "--root", str(tmp_path)]) == 1
     assert list(tmp_path.iterdir()) == []
     told = capsys.readouterr().err
-    for name in (schema.CRD_FILE, schema.CHART_CRD_FILE, schema.JSON_FILE, schema.REFERENCE_FILE):
+    for name in (schema.CRD_FILE, schema.CHART_CRD_FILE, schema.JSON_FILE, schema.REFERENCE_FILE, schema.FIELDS_FILE):
         assert f"{name} is not current" in told
 
 
