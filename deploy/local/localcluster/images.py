@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import archive, commands
+from . import archive, commands, overlay
 from .debian import library_dirs
 from .errors import LocalClusterError, MissingTool
 
@@ -37,8 +37,8 @@ BUILD_SECONDS = 1800.0
 KEPT_BUILDS = 4
 """Builds of one image whose archives are kept: each is some 300 MB, and every change of the code makes one."""
 MOST_IMAGES = 60
-"""In buildah's storage, layers that only speed up the next build included. It has no copy-on-write here (the vfs driver), so that each
-is a whole file system: 60 are some 10 GB. Above that all but the base and the newest builds go, and the next build takes a minute longer.
+"""In buildah's storage, layers that only speed up the next build included. Where the file system carries no overlay each is a whole file
+system: 60 are some 10 GB. Above that all but the base and the newest builds go, and the next build takes a minute longer.
 """
 # Files that a package manager in the image needs, and that name the installation rather than the machine.
 USERS = "root:x:0:0:root:/root:/bin/sh\nllama:x:1000:1000:llama:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"
@@ -53,6 +53,7 @@ class Images:
         """Nothing is built yet."""
         self._settings, self._debian, self._progress = settings, debian, progress
         self._home = settings.images
+        self._driver = ""
 
     def base_image(self) -> str:
         """The name of the Debian base in buildah's storage; made on first use (about a minute).
@@ -203,7 +204,7 @@ class Images:
         containers.write_text(f'[network]\nnetwork_config_dir = "{self._home / "cni"}"\n')  # else buildah makes /etc/cni on the machine
         env = {
             "CONTAINERS_CONF": str(containers),
-            "STORAGE_DRIVER": "vfs",
+            "STORAGE_DRIVER": self._storage_driver(),
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_REGISTRIES_CONF": str(registries),
             "CONTAINERS_STORAGE_CONF": "/dev/null",
@@ -215,6 +216,15 @@ class Images:
         return commands.run(
             self._private([self._debian["buildah"], *options, verb, *signed, *rest]), env=env, seconds=BUILD_SECONDS, log=log
         )
+
+    def _storage_driver(self) -> str:
+        """`overlay` where it can be mounted, else `vfs`, which copies the whole file system for each layer: a build takes twice as long."""
+        if not self._driver:
+            carried = overlay.carried_by(self._home, lambda argv: commands.run(self._private(argv)))
+            self._driver = "overlay" if carried else "vfs"
+            if carried and (self._home / "storage" / "vfs").is_dir():
+                shutil.rmtree(self._home / "storage")  # made before overlays were tried for: gigabytes that would never be read again
+        return self._driver
 
     def _private(self, argv: list[str | Path]) -> list[str | Path]:
         """Run in a mount namespace of its own: buildah and debootstrap leave nothing in /var/lib.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import archive, configs
+from . import archive, configs, overlay
 from .addresses import NODES, check_free, parse_routes
 from .commands import need, run
 from .errors import LocalClusterError, NotReady
@@ -89,16 +89,7 @@ def pick_iptables(layout: Layout, box: Box) -> str:
 
 def pick_snapshotter(layout: Layout, box: Box) -> str:
     """`overlayfs` where the cache's file system can carry an overlay, else `native` (copies: slower, larger)."""
-    probe = layout.settings.run / "overlay-probe"
-    for part in ("lower", "upper", "work", "merged"):
-        (probe / part).mkdir(parents=True, exist_ok=True)
-    options = f"lowerdir={probe}/lower,upperdir={probe}/upper,workdir={probe}/work"
-    try:
-        box.inside(["mount", "-t", "overlay", "-o", options, "overlay", probe / "merged"])
-    except LocalClusterError:
-        return "native"
-    box.inside(["umount", probe / "merged"])
-    return "overlayfs"
+    return "overlayfs" if overlay.carried_by(layout.settings.run, box.inside) else "native"
 
 
 def pause_archive(layout: Layout) -> Path:
