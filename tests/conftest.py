@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import gc
+import ssl
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
 from tests.harness.depth import examples
 
@@ -18,3 +24,15 @@ def pytest_collection_finish() -> None:
     """What was imported and collected stays until the end: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def certificates_are_read_once() -> Iterator[None]:
+    """Each new client of httpx reads the certificates of a hundred authorities, which takes longer than most tests. All read the same."""
+    create, once = ssl.create_default_context, cache(ssl.create_default_context)
+
+    def of_the_file(*args: Any, **more: Any) -> ssl.SSLContext:
+        return once(**more) if not args and more.keys() == {"cafile"} else create(*args, **more)
+
+    with patch.object(ssl, "create_default_context", of_the_file):
+        yield

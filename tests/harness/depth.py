@@ -11,10 +11,10 @@ DEEP = os.environ.get("LLAMA_DEEP") == "1"
 
 
 def seeds(deep: int) -> range:
-    """Seeds of a simulation: `deep` of them in the deep run, else a third, rounded up."""
-    return range(deep if DEEP else -(-deep // 3))
+    """Seeds of a simulation: `deep` of them in the deep run, else a sixth, rounded up."""
+    return range(deep if DEEP else -(-deep // 6))
 
 
 def examples(deep: int) -> int:
-    """Generated inputs of a property: `deep` in the deep run, else a quarter, and ten at the least (all of fewer)."""
-    return deep if DEEP else max(min(deep, 10), deep // 4)
+    """Generated inputs of a property: `deep` in the deep run, else a sixth, and ten at the least (all of fewer)."""
+    return deep if DEEP else max(min(deep, 10), deep // 6)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.harness.depth import DEEP
 
 from llama_operator.scaling.policy import Costs, Policy, Replicas, decide
 from llama_operator.scaling.service import Service
@@ -160,7 +161,7 @@ def test_a_memory_that_went_through_the_status_decides_the_same(
     )
 
 
-@settings(max_examples=10)
+@settings(max_examples=10 if DEEP else 3)
 @given(policies, st.lists(requests, min_size=1, max_size=50), st.integers(1, 60), st.integers(0, 60))
 def test_the_memory_stays_small(policy: Policy, values: list[float], wanted: int, ready: int) -> None:
     _, memory, _ = follow(policy, [(15.0, values[step % len(values)]) for step in range(500)], wanted, ready)

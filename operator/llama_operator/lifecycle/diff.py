@@ -10,6 +10,8 @@ from typing import Any
 
 def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
     """The first field of `desired` that `live` lacks or has otherwise, in words; None when there is none."""
+    if desired == live:  # nearly always, and said at once: whole manifests are compared in every pass
+        return None
     if isinstance(desired, Mapping):
         if not isinstance(live, Mapping):
             return f"{path or 'it'} is {live!r}, wanted an object"
@@ -32,4 +34,4 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str | None:
             if difference:
                 return difference
         return None
-    return None if desired == live else f"{path} is {live!r}, wanted {desired!r}"
+    return f"{path} is {live!r}, wanted {desired!r}"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import yaml
+from tests.harness import yaml_files
 from tests.unit.chart.chart import CHART, POD_MONITOR, PROMETHEUS_RULE, ROOT, Helm
 from tests.unit.chart.values import CASES, HIGHLY_AVAILABLE
 
@@ -41,7 +41,7 @@ def test_the_package_holds_the_crd_and_the_schema(helm: Helm, tmp_path: Any) -> 
     assert helm.run("package", str(CHART), "--destination", str(tmp_path)).returncode == 0
     (package,) = tmp_path.glob("*.tgz")
     shown = helm.run("show", "crds", str(package))
-    assert yaml.safe_load(shown.stdout)["metadata"]["name"] == "llamadeployments.llama-operator.dev"
+    assert yaml_files.read(shown.stdout)["metadata"]["name"] == "llamadeployments.llama-operator.dev"
     assert "not allowed" in helm.run("template", "x", str(package), "--set", "nosuchkey=1").stderr
 
 
@@ -74,7 +74,7 @@ def test_rules_are_made_where_the_cluster_knows_the_kind_and_else_the_notes_say_
 def test_the_prometheusrule_is_the_generated_file_and_carries_the_labels_that_prometheus_selects_by(helm: Helm) -> None:
     labels = {"release": "kube-prometheus-stack"}
     (rule,) = helm.render({"monitoring": {"rules": {"enabled": True, "labels": labels}}}).of_kind("PrometheusRule")
-    assert rule["spec"] == yaml.safe_load((CHART / "rules" / "llama-operator.yaml").read_text())
+    assert rule["spec"] == yaml_files.read((CHART / "rules" / "llama-operator.yaml").read_text())
     assert labels.items() <= rule["metadata"]["labels"].items()
 
 
@@ -123,6 +123,6 @@ def test_every_selector_meets_the_operators_pod(helm: Helm) -> None:
 @pytest.mark.parametrize("release", ["llama", "llama-operator", "a" * 53])
 def test_names_stay_within_63_characters_whatever_the_release_is_called(helm: Helm, release: str) -> None:
     done = helm.run("template", release, str(CHART), "--kube-version", "1.34.4", "--set", "replicas=2,monitoring.podMonitors.enabled=true")
-    names = [manifest["metadata"]["name"] for manifest in yaml.safe_load_all(done.stdout) if manifest]
+    names = [manifest["metadata"]["name"] for manifest in yaml_files.read_all(done.stdout)]
     assert names
     assert max(map(len, names)) <= 63

@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.harness.depth import DEEP
 from tests.harness.kubernetes_schemas import problems, schemas
 from tests.unit.chart.chart import CHART, POD_MONITOR, PROMETHEUS_RULE, Helm
 from tests.unit.chart.values import INSTALLATIONS
 
 EVERY_KIND = (POD_MONITOR, PROMETHEUS_RULE, "grafana.integreatly.org/v1beta1/GrafanaDashboard")
+ALONE = list(INSTALLATIONS) if DEEP else list(INSTALLATIONS)[::4]
+"""Tried also in a cluster that knows Kubernetes' kinds alone."""
 
 
-@pytest.mark.parametrize("apis", [(), EVERY_KIND], ids=["Kubernetes alone", "with Prometheus Operator and Grafana operator"])
-@pytest.mark.parametrize("case", INSTALLATIONS)
+@pytest.mark.parametrize(("case", "apis"), [*((case, EVERY_KIND) for case in INSTALLATIONS), *((case, ()) for case in ALONE)])
 def test_what_is_rendered_has_no_unknown_field_and_no_wrong_type(helm: Helm, case: str, apis: tuple[str, ...]) -> None:
     manifests = helm.render(INSTALLATIONS[case], apis).manifests
     assert manifests

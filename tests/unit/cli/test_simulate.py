@@ -20,7 +20,7 @@ from llama_operator.simulate.service import Request
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "deploy" / "examples"
 HEADER = "arrival_seconds,input_tokens,output_tokens"
-SHORT = ("simulate", "--generate", "conversation", "--hours", "0.03", "--load-seconds", "30")
+SHORT = ("simulate", "--generate", "conversation", "--hours", "0.02", "--load-seconds", "30")
 ALL = "ours,hpa,keda,kpa,ray,aibrix,static:3,clairvoyant"
 KEYS = [
     "policy", "requests", "attainment", "replicaSeconds", "meanReplicas", "ttft", "scaleEvents", "unserved", "attainmentVsClairvoyant",
@@ -154,7 +154,7 @@ def test_the_answer_is_written_to_a_file_where_one_is_named(tmp_path: Path) -> N
 
 def test_a_file_gives_bounds_objective_and_replica_and_says_what_one_more_would_change() -> None:
     argv = (
-        "simulate", "--generate", "conversation", "--hours", "0.05", "--load-seconds", "30", "--copies", "3", "--policy", "ours,clairvoyant",
+        "simulate", "--generate", "conversation", "--hours", "0.02", "--load-seconds", "30", "--copies", "3", "--policy", "ours,clairvoyant",
         "-f", str(EXAMPLES / "llama-70b-tp4.yaml"),
     )  # fmt: skip
     answer = run(*argv)

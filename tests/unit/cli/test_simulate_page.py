@@ -20,7 +20,7 @@ from llama_operator.cli.simulate_svg import LEFT, TOP, WIDTH, Axis, chart, log_a
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "llama-8b-1gpu.yaml"
 ASKED = (
-    "simulate", "--generate", "flash", "--hours", "0.05", "--load-seconds", "30", "--policy", "ours,hpa,static:3,clairvoyant",
+    "simulate", "--generate", "flash", "--hours", "0.02", "--load-seconds", "30", "--policy", "ours,hpa,static:3,clairvoyant",
     "-f", str(EXAMPLE), "--max", "9", "--service", "prefill=4900,slots=64,itl=0.1,kv=681000",
 )  # fmt: skip
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

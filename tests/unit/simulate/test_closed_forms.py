@@ -90,7 +90,7 @@ def test_the_prefill_queues_as_m_d_1(use: float, seed: int) -> None:
     assert max(abs(one - 1 - other) for one, other in zip(outcome.ttft, exact[:PLAYED], strict=True)) < 1e-5
 
 
-@pytest.mark.parametrize(("use", "seed"), [(0.4, 8), (0.6, 10)])
+@pytest.mark.parametrize(("use", "seed"), [(0.4, 8), (0.6, 10)] if DEEP else [(0.4, 8)])
 def test_a_batch_that_slows_down_with_its_size_is_a_shared_processor(use: float, seed: int) -> None:
     """All time in the system is decode: the requests' mean number follows from it by Little's law."""
     requests = exponential(use, seed)
