@@ -14,6 +14,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -120,7 +121,7 @@ def main(given: Sequence[str] | None = None) -> int:
     for name, made in traffic(asked.azure).items():
         base = list(made())
         for copies in COPIES:
-            demand = series(superpose(lambda base=base: base, copies), Service())
+            demand = series(superpose(partial(list, base), copies), Service())
             for load in LOADS:
                 ahead = math.ceil((load + SIGHT_SECONDS) / BUCKET_SECONDS)
                 found = (f"{cost(demand, ahead, method, learns, Costs()):.3f}" for _, method, learns in methods)

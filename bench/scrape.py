@@ -13,7 +13,7 @@ import time
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.measures import Happened, gauges
-from llama_operator.lifecycle.status import ScalingView
+from llama_operator.lifecycle.scaling_view import ScalingView, VoteView
 from llama_operator.rendering.names import Key
 
 ROUNDS = 50
@@ -30,7 +30,9 @@ def fill(deployments: int, replicas: int) -> OwnMetrics:
             "objectives": {"timeToFirstTokenSeconds": 2, "interTokenSeconds": 0.1},
         }
     )
-    view = ScalingView(enabled=True, desired=replicas, votes={"slots": 1.5, "prompts": 0.5, "cache": 0.25}, expected=1.5)
+    wanted = {"requests": 1.2, "slots": 1.5, "prompts": 0.5, "cache": 0.25}
+    votes = [VoteView(signal=signal, value=10 * vote, replicas=vote, age_seconds=3) for signal, vote in wanted.items()]
+    view = ScalingView(enabled=True, desired=replicas, votes=votes, expected=1.5)
     for number in range(deployments):
         key = Key(f"team-{number % 20}", f"llama-{number}")
         status = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_serving import ray_internals
 from llama_serving.config import ServingConfig
-from llama_serving.deployment import llm_config, serve_options
+from llama_serving.deployment import serve_options, vllm_options
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -37,13 +37,8 @@ def _simulated(config: ServingConfig) -> Application:
 
 def _vllm(config: ServingConfig) -> Application:
     from ray import serve
-    from ray.serve.llm import LLMConfig, build_llm_deployment
 
-    from llama_serving.engines.vllm_server import LLMServer
+    from llama_serving.engines.vllm_server import VllmServer
 
-    return build_llm_deployment(
-        LLMConfig(**llm_config(config)),
-        name_prefix="LLMServer:",
-        deployment_cls=serve.ingress()(LLMServer),
-        override_serve_options=ray_internals.round_robin(),
-    )
+    options = vllm_options(config) | ray_internals.round_robin()
+    return serve.deployment(serve.ingress()(VllmServer), **options).bind(config.to_json())

@@ -14,6 +14,9 @@ HEALTH_CHECK_TIMEOUT_SECONDS = 60
 # Serve must not queue: the engine does, where its metrics can be read. The same number as ray.serve.llm's own default.
 MAX_ONGOING_REQUESTS = 1_000_000_000
 
+# What Ray's builder gives its replicas: their process, and those of vLLM's that inherit its environment, begin with Ray's own imports.
+SETUP_HOOK = "ray.llm._internal.serve._worker_process_setup_hook"
+
 # On top of the drain: Serve keeps a replica reachable for RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S before it waits for streams.
 SHUTDOWN_SLACK_SECONDS = 15
 
@@ -88,6 +91,24 @@ def pin_to_gang(group: dict[str, Any], gang: int) -> dict[str, Any]:
 def spans_pods(group: dict[str, Any]) -> bool:
     """Whether a placement group is that of a gang over several pods."""
     return bool(group["strategy"] == "PACK")
+
+
+def vllm_options(config: ServingConfig) -> dict[str, Any]:
+    """`serve_options` with the replica's placement, as `LLMServer.get_deployment_options` of Ray 2.60 makes them.
+
+    Made here, because Ray's own needs vLLM imported, which would cost every application ten seconds on the head. For a gang over several
+    pods there is no placement group: Ray's engine makes it inside the replica.
+    """
+    options = serve_options(config)
+    actor = options["ray_actor_options"]
+    options["ray_actor_options"] = {**actor, "runtime_env": {"worker_process_setup_hook": SETUP_HOOK}}
+    group = placement(config)
+    if spans_pods(group):
+        return options
+    first, *others = group["bundles"]
+    own = {"CPU": actor["num_cpus"], **actor["resources"]}
+    shared = {name: first.get(name, 0) + own.get(name, 0) for name in [*first, *(name for name in own if name not in first)]}
+    return {**options, "placement_group_bundles": [shared, *others], "placement_group_strategy": group["strategy"]}
 
 
 def llm_config(config: ServingConfig) -> dict[str, Any]:

@@ -114,16 +114,16 @@ def _lines(figure: Figure, card: Axes, box: Any, panel: Panel, found: Sequence[t
     else:
         for index, (_, series) in enumerate(found):
             colour = LINES[index % len(LINES)]
-            at, value = zip(*series.points, strict=True)
-            axes.plot([_time(time) for time in at], value, color=colour, linewidth=1.1, label=names[index])
+            at, values_at = zip(*series.points, strict=True)
+            axes.plot([_time(time) for time in at], values_at, color=colour, linewidth=1.1, label=names[index])
     highest = max(1.06 * max((value for _, series in found for _, value in series.points), default=0.0), axes.get_ylim()[1], 1e-9)
     axes.set_ylim(0, highest)
     axes.set_xlim(_time(choice.start), _time(choice.end))
     for value, colour in panel.thresholds:
         if value is not None and 0 < value < highest:
             axes.axhline(value, color=SHADES[colour], linewidth=0.7, linestyle="--", alpha=0.8)
-    axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))
-    axes.xaxis.set_major_formatter(DateFormatter("%H:%M" if choice.end - choice.start > SHORT_SECONDS else "%H:%M:%S"))
+    axes.xaxis.set_major_locator(AutoDateLocator(minticks=2, maxticks=5))  # type: ignore[no-untyped-call]  # matplotlib's has no types
+    axes.xaxis.set_major_formatter(DateFormatter("%H:%M" if choice.end - choice.start > SHORT_SECONDS else "%H:%M:%S"))  # type: ignore[no-untyped-call]  # the same
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: in_unit(value, panel.unit)))
     axes.locator_params(axis="y", nbins=5)
     axes.tick_params(colors="#9fa7b3", labelsize=6.5, length=0)

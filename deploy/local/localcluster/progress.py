@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Prints steps with their elapsed seconds. `quiet` prints nothing (for tests and callers that report themselves)."""
+    """Prints steps with their elapsed seconds. `quiet` prints nothing (for tests and callers that report themselves). Not `alive`: no line
+    that moves, of which a terminal can have only one, so that another thread may have it.
+    """
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, alive: bool = True) -> None:
         """Write to standard error, so that a command's own output can be piped."""
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False)
+        self._alive = alive and self._console.is_terminal
         self._start = time.monotonic()
 
     @contextmanager
@@ -26,7 +29,7 @@ class Progress:
         """Announce a step, and say how long it took when it ends; a failure is marked and passed on."""
         began = time.monotonic()
         try:
-            if self._console.is_terminal:
+            if self._alive:
                 with self._console.status(f"{text} …"):
                     yield
             else:

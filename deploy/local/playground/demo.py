@@ -60,6 +60,7 @@ class Demo:
 
     def _set_the_stage(self) -> tuple[Namespace, Any]:
         with self.part("cluster: two nodes, eight fake GPUs each"):
+            self.stage.engine_ahead()
             self.stage.cluster_up()
         with self.part("images, Python environment, model"):
             self.stage.load_images()

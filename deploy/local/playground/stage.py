@@ -11,13 +11,14 @@ import os
 import signal
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from llama_operator.telemetry import generate
 from llama_operator.telemetry.rules.rule import Pace
 from localcluster import models, pod_template, prometheus, serving_env
 from localcluster.cluster import Cluster
-from localcluster.errors import ForeignCluster
+from localcluster.errors import ForeignCluster, LocalClusterError
 from localcluster.images import Images
 from localcluster.progress import Progress
 from localcluster.waiting import wait_for
@@ -41,6 +42,7 @@ class Stage:
     def __init__(self, progress: Progress | None = None) -> None:
         """Nothing is started yet."""
         self.progress = progress or Progress()
+        self._ahead: Thread | None = None
         self.cluster = Cluster(progress=self.progress)
         self.tools = Tools(self.cluster)
         self.operator_image = os.environ.get("LLAMA_OPERATOR_IMAGE") or f"{OPERATOR_IMAGE}:{image_key()}"
@@ -120,12 +122,30 @@ class Stage:
             if alert["state"] == "firing"
         ]
 
+    def engine_ahead(self) -> None:
+        """Begin with `engine` in another thread: it waits for the network while the cluster's programs compile."""
+        # A daemon: a demo that fails must not wait in silence for gigabytes. What is half made is made whole the next time.
+        progress = Progress(alive=False)
+        self._ahead = Thread(target=self._engine_quietly, args=(progress,), name="engine", daemon=True)
+        self._ahead.start()
+
+    def _engine_quietly(self, progress: Progress) -> None:
+        try:
+            self._make_engine(progress)
+        except LocalClusterError:
+            progress.note("it is tried again when the cluster is up")
+
     def engine(self) -> None:
         """The Python environment and the models that the serving pods mount."""
+        if self._ahead is not None:
+            self._ahead.join()
+        self._make_engine(self.progress)  # nothing where they are there, and where that failed its error
+
+    def _make_engine(self, progress: Progress) -> None:
         if not self.cluster.foreign:
-            serving_env.ensure(self.cluster.settings, self.progress)
+            serving_env.ensure(self.cluster.settings, progress)
             for name in MODELS:
-                models.ensure(self.cluster.settings, self.progress, name)
+                models.ensure(self.cluster.settings, progress, name)
 
     def prepare(self) -> Stage:
         """All of it, up to a running operator. What is there already is left."""

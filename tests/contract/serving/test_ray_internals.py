@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from llama_serving.config import ServingConfig
+from llama_serving.deployment import llm_config, pin_to_gang, vllm_options
 
 # Ray, vLLM, torch and transformers warn while they are imported: theirs to mend.
 pytestmark = [pytest.mark.serving, pytest.mark.filterwarnings("ignore")]
@@ -57,10 +60,10 @@ def test_the_hook_of_the_late_bound_ingress_has_this_name() -> None:
     from ray.serve._private.replica import SERVE_BUILD_ASGI_APP_METHOD
 
     from llama_serving.engines.simulated_server import SimulatedServer
-    from llama_serving.engines.vllm_server import LLMServer
+    from llama_serving.engines.vllm_server import VllmServer
 
     assert hasattr(SimulatedServer, SERVE_BUILD_ASGI_APP_METHOD)
-    assert hasattr(LLMServer, SERVE_BUILD_ASGI_APP_METHOD)
+    assert hasattr(VllmServer, SERVE_BUILD_ASGI_APP_METHOD)
 
 
 def test_vllm_hands_out_weights_through_the_generator_that_the_plugin_wraps() -> None:
@@ -187,38 +190,59 @@ async def test_what_gives_a_request_its_id_stands_before_what_serve_answers_with
     assert order[0] not in ("one", "two")
 
 
-def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> None:
-    import pickle
-
-    from ray.serve.llm import LLMConfig
-
-    from llama_serving import ray_internals
-    from llama_serving.config import ServingConfig
-    from llama_serving.deployment import llm_config, pin_to_gang
-    from llama_serving.engines.vllm_server import LLMServer
-
-    one = ServingConfig(
+def serving_config(tensor: int, pipeline: int, gpus: int) -> ServingConfig:
+    return ServingConfig(
         deployment="d",
         namespace="n",
         revision="r",
         source="file:///m",
         served_name="m",
-        tensor_parallel=8,
-        pipeline_parallel=1,
-        gpus_per_pod=8,
+        tensor_parallel=tensor,
+        pipeline_parallel=pipeline,
+        gpus_per_pod=gpus,
     )
-    two = dataclasses.replace(one, pipeline_parallel=2)
-    packed = LLMServer.get_deployment_options(LLMConfig(**llm_config(one)))
-    assert packed["placement_group_strategy"] == "STRICT_PACK"
-    assert packed["placement_group_bundles"][0] == {"GPU": 1, "CPU": 1, "llama_gang": 1}
-    assert len(packed["placement_group_bundles"]) == 8
-    made = LLMConfig(**llm_config(two))
-    options = LLMServer.get_deployment_options(made)
+
+
+@pytest.mark.parametrize(("tensor", "gpus"), [(1, 0), (3, 0), (1, 1), (8, 8)])
+def test_the_options_of_a_replica_are_those_that_ray_s_own_server_would_have(tensor: int, gpus: int) -> None:
+    from ray.serve.llm import LLMConfig
+    from ray.serve.llm.deployment import LLMServer
+
+    config = serving_config(tensor, 1, gpus)
+    ours, theirs = vllm_options(config), LLMServer.get_deployment_options(LLMConfig(**llm_config(config)))
+    theirs["name"] = f"LLMServer:{theirs['name']}"  # as its builder names it
+    theirs["placement_group_bundles"] = [{k: v for k, v in bundle.items() if v} for bundle in theirs["placement_group_bundles"]]
+    assert ours == theirs
+
+
+def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> None:
+    from ray.serve.llm import LLMConfig
+
+    from llama_serving import ray_internals
+
+    two = serving_config(8, 2, 8)
+    options = vllm_options(two)
     assert "placement_group_bundles" not in options
     assert options["ray_actor_options"]["resources"] == {"llama_gang": 1}
-    arrived = pickle.loads(pickle.dumps(made))  # noqa: S301 -- as Serve sends it, with what Ray has cached in it
-    ray_internals.set_placement_group(arrived, pin_to_gang(arrived.placement_group_config, 3))
-    assert arrived.get_engine_config().placement_bundles == [{"GPU": 1, "llama_gang_3": 0.001}] * 16
+    made = LLMConfig(**llm_config(two))
+    made.get_engine_config()  # what Ray has cached in it must change, too
+    ray_internals.set_placement_group(made, pin_to_gang(made.placement_group_config, 3))
+    assert made.get_engine_config().placement_bundles == [{"GPU": 1, "llama_gang_3": 0.001}] * 16
+
+
+def test_the_application_is_built_without_vllm_and_torch() -> None:
+    """Serve builds it in a process of its own, on the head: what that imports is waited for by every new revision."""
+    code = (
+        "import json, sys; from llama_serving.app import build; from llama_serving.config import ServingConfig;"
+        "build(json.loads(ServingConfig(deployment='d', namespace='n', revision='r', source='file:///m', served_name='m').to_json()));"
+        "print([name for name in ('vllm', 'torch') if sys.modules.get(name)])"
+    )
+    flags = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_LLM_ENABLE_DIRECT_STREAMING": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **flags}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_ray_looks_for_no_model_files_when_it_is_told_not_to() -> None:

@@ -99,7 +99,7 @@ def test_a_healthy_cluster_has_nothing_but_ok() -> None:
 
 
 def without(schema_path: tuple[str, ...]) -> dict[str, Any]:
-    crd = json.loads(json.dumps(custom_resource_definition()))
+    crd: dict[str, Any] = json.loads(json.dumps(custom_resource_definition()))
     node = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     for name in schema_path[:-1]:
         node = node["properties"][name]
@@ -108,13 +108,13 @@ def without(schema_path: tuple[str, ...]) -> dict[str, Any]:
 
 
 def with_more() -> dict[str, Any]:
-    crd = json.loads(json.dumps(custom_resource_definition()))
+    crd: dict[str, Any] = json.loads(json.dumps(custom_resource_definition()))
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["novel"] = {"type": "string"}
     return crd
 
 
 def not_served() -> dict[str, Any]:
-    crd = json.loads(json.dumps(custom_resource_definition()))
+    crd: dict[str, Any] = json.loads(json.dumps(custom_resource_definition()))
     crd["spec"]["versions"][0]["served"] = False
     return crd
 

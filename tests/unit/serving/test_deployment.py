@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llama_serving.config import ServingConfig
-from llama_serving.deployment import llm_config, pin_to_gang, placement, ray_cpus, serve_options, spans_pods, vllm_args
+from llama_serving.deployment import llm_config, pin_to_gang, placement, ray_cpus, serve_options, spans_pods, vllm_args, vllm_options
 
 
 def config(**changes: object) -> ServingConfig:
@@ -44,6 +44,14 @@ def test_a_gang_over_several_pods_is_held_to_its_own_pods() -> None:
     assert spans_pods(group)
     assert not spans_pods(placement(config(tensor_parallel=8, gpus_per_pod=8)))
     assert pin_to_gang(group, 3)["bundles"] == [{"GPU": 1, "llama_gang_3": 0.001}] * 16
+
+
+def test_a_replica_s_share_lies_in_the_first_bundle_of_its_gang_unless_the_gang_spans_pods() -> None:
+    options = vllm_options(config(tensor_parallel=2, gpus_per_pod=2))
+    assert options["placement_group_bundles"] == [{"GPU": 1, "CPU": 1, "llama_gang": 1}, {"GPU": 1}]
+    assert options["placement_group_strategy"] == "STRICT_PACK"
+    assert vllm_options(config())["placement_group_bundles"] == [{"CPU": 2, "llama_gang": 1}]
+    assert "placement_group_bundles" not in vllm_options(config(tensor_parallel=8, pipeline_parallel=2, gpus_per_pod=8))
 
 
 def test_the_engine_on_a_cpu_skips_compilation_and_on_a_gpu_does_not() -> None:
