@@ -21,8 +21,8 @@ from statistics import fmean
 from bench.scaling import COPIES, LOADS, traffic
 
 from llama_operator.scaling import forecast
+from llama_operator.scaling.costs import SIGHT_SECONDS, Costs
 from llama_operator.scaling.forecast import BUCKET_SECONDS, KEPT, KEPT_ERRORS, LEVEL_BUCKETS, quantile, steady, straight
-from llama_operator.scaling.policy import SIGHT_SECONDS, Costs
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traces import superpose
 

@@ -15,30 +15,31 @@ GOOD_ATTAINMENT, GOOD_COST = 0.98, 1.10
 GOOD_CLAIRVOYANT = 0.99
 WORDS: Mapping[str, str] = {
     "poisson": (
-        "with loads of 20 s the clairvoyant lets one of three replicas go for a minute and has it back in time; ours keeps it and "
-        "pays 11 to 16 % more. Of three copies ours has an eighth replica for a while; those that stay at seven cost 2 to 4 % "
+        "with loads of 20 s the clairvoyant lets one of three replicas go for a minute and has it back in time; ours keeps it for "
+        "minutes and pays 16 % more. Of three copies ours has an eighth replica for a while; those that stay at seven cost 2 to 4 % "
         "less."
     ),
     "bursts": (
         "those that are better never move, and three replicas (of three copies eight) happen to be enough; ours moves a few "
-        "times, pays up to 5 % more and attains 0.03 to 0.13 points less."
+        "times, pays up to 5 % more and attains 0.02 to 0.9 points less."
     ),
     "flash crowd": (
         "nothing announces it, and what arrives before a load is done is late, whoever scales: this traffic cannot be forecast. "
-        "Ours then keeps its replicas for 400 to 900 s. Peers with down windows of 0 to 60 s let go at once and pay less, and "
-        "those that order at every look for all that the queue asks for have more of them sooner."
+        "With loads of 100 and 300 s ours then keeps its replicas for 400 to 900 s. Peers with down windows of 0 to 60 s let go at once "
+        "and pay less, and those that look at their own scrapes every 2 s, or order at every look for all that the queue asks for, have "
+        "more of them sooner."
     ),
     "code": (
         "bursts last seconds and are over before anything is loaded: who wants the clairvoyant's attainment must have replicas "
         "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays 1.7 "
-        "times as much for it. Of three copies with loads of 20 s ours attains enough and pays half as much again, since it does "
-        "not let go between bursts."
+        "times as much for it. With loads of 20 s ours lets go between bursts after some 180 s, and what comes then waits for a load; of "
+        "three copies it pays a third more than the clairvoyant even so."
     ),
-    "azure conversation": "one copy with loads of 20 s is as Poisson traffic is. No parameter was fitted to this trace.",
+    "azure conversation": "those that are better never move. No parameter was fitted to this trace.",
     "day": (
         "it falls eight times as steeply as a real one, so that a down window of 400 s and more costs eight times as much. Peers "
         "that are told 65 requests for each replica, a little more than it has slots, ask for less on the way up; with loads of "
-        "20 and 100 s that is enough."
+        "20 s that is enough. Of three copies with loads of 300 s what climbs within one load is late: ours attains 0.97."
     ),
 }
 """For each traffic why its cells fail, where they do. Written by hand: look again where the policy was changed."""

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.harness.depth import DEEP
 
-from llama_operator.scaling.policy import Costs, Policy, Replicas, decide
+from llama_operator.scaling.costs import Costs
+from llama_operator.scaling.policy import Policy, Replicas, decide
 from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load, Missing
 

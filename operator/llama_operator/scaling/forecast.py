@@ -32,7 +32,7 @@ KEPT, KEPT_ERRORS = 120, 240
 """Buckets of demand and errors that are remembered: half an hour and an hour."""
 MOST_AHEAD = 60
 """Buckets in the longest horizon, a quarter of an hour: what loads longer is forecast no further."""
-LEVEL_BUCKETS = 4
+LEVEL_BUCKETS, LASTING_BUCKETS = 4, 2
 TREND_POINTS, TREND_SHARE = 16, 0.3
 MIN_ERRORS = 40
 MOST_SIGNALS = 4
@@ -154,6 +154,15 @@ def steady(seen: Sequence[float]) -> float:
 def level(history: History) -> float:
     """Present demand, in replicas."""
     return steady(history.now) if history.now else 0.0
+
+
+def lasted(history: History) -> float:
+    """What demand did not fall below in the newest two buckets, in replicas; 0 before there are two.
+
+    The level takes a minute to follow a jump. One bucket may be chance; what stands in two, while more wait than can in time, is none.
+    """
+    seen = history.now[-LASTING_BUCKETS:]
+    return min(seen) if len(seen) == LASTING_BUCKETS else 0.0
 
 
 def trend(seen: Sequence[float], ahead: int) -> float:

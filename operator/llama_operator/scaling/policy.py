@@ -24,8 +24,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_operator.api.duration import words
+from llama_operator.scaling.costs import SIGHT_SECONDS, Costs, keep_seconds
 from llama_operator.scaling.first_token import SETTLED_SECONDS, Correction, check
-from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, level
+from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, lasted, level
 from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.sane import recommend
@@ -34,29 +35,9 @@ from llama_operator.scaling.signals import Load, Missing, see_held
 from llama_operator.scaling.votes import Demand, Vote, demand, lasting, patience
 from llama_operator.scaling.window import Window
 
-SIGHT_SECONDS = 20.0
-"""From a request's arrival to a decision that knows of it: a scrape interval and a look, added to the load time."""
-LEAST_DOWN_SECONDS, UNKNOWN_DOWN_SECONDS, MOST_DOWN_SECONDS = 400.0, 600.0, 900.0
-"""Bounds of the down window where none is given, and its length before it is known how long it takes to get a replica back. With 150 s,
-peers that wait longer were better in both on traffic that only fluctuates (ADR 0008); 600 s is Ray Serve's default."""
 LEAST_DRAIN_SECONDS, DRAIN_LOADS = 60.0, 1.0
 """What will still wait when an order arrives should be gone after one load: more replicas than that takes would be idle sooner than
 loaded. Twice as fast attained 1 to 6 points more in a crowd for 5 to 21 % more, and then peers were better in both (ADR 0008)."""
-DOWN_LOADS = 1.5
-"""The down window where none is given, in load times: what is let go and wanted again costs one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What being wrong costs, in any unit: only the ratio counts. One replica too few for a while, against one too many."""
-
-    short: float = 4.0
-    spare: float = 1.0
-
-    @property
-    def share(self) -> float:
-        """The quantile of demand to be ready for."""
-        return self.short / (self.short + self.spare)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +58,7 @@ class Policy:
     """From order to ready, as far as it is known before the first load. None: not at all."""
     scale_up_seconds: float = 0.0
     scale_down_seconds: float | None = 300.0
-    """None: DOWN_LOADS times a load, within LEAST_DOWN_SECONDS and MOST_DOWN_SECONDS."""
+    """None: as the costs and the load time have it (costs.py)."""
     idle_seconds: float | None = None
     """Without a request for so long the last replica goes, where `min_replicas` is 0. None: it goes and comes as any other."""
     gpus: int = 1
@@ -187,7 +168,8 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     if isinstance(signals := see_held(signals) if asleep else signals, Missing):
         return _hold(replicas, signals.message, memory)
     loads = Loads.of(memory.get("loads")).see(replicas.wanted, replicas.ready, now, replicas.newest)
-    service = learn(recall(policy.service, memory.get("service")), signals, replicas.ready) if policy.service else None
+    young = replicas.newest is not None and now - replicas.newest <= SETTLED_SECONDS
+    service = learn(recall(policy.service, memory.get("service")), signals, replicas.ready, young=young) if policy.service else None
     if asleep and not signals.total:
         return _asleep(signals, {**loads.ordered(0, 0, now).memory(), **({"service": learned(service)} if service else {})})
     load_seconds = loads.seconds(policy.load_seconds)
@@ -195,7 +177,7 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     signals_now = {vote.signal: vote.replicas for vote in seen.votes if vote.replicas is not None} if len(seen.votes) > 1 else {}
     correction = Correction.of(memory.get("correction"))
     if policy.ttft_seconds is not None:
-        settled = replicas.ready >= replicas.wanted and (replicas.newest is None or now - replicas.newest > SETTLED_SECONDS)
+        settled = replicas.ready >= replicas.wanted and not young
         told = {"ttft": policy.ttft_seconds, "percentile": policy.percentile}
         seen, correction = check(seen, signals, correction, **told, ready=replicas.ready, settled=settled, now=now)
     ahead = min(max(math.ceil((load_seconds + SIGHT_SECONDS) / BUCKET_SECONDS), 1), MOST_AHEAD)
@@ -205,7 +187,7 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
         expected = max(expected, seen.replicas)  # the user's number holds at every look, not on average
     queue = 0.0
     if seen.backlog:
-        rate = level(history)
+        rate = max(level(history), lasted(history)) if seen.overdue else level(history)
         left = loads.backlog(seen.backlog, rate, replicas.ready, policy.load_seconds, now)
         queue = rate + left / max(LEAST_DRAIN_SECONDS, DRAIN_LOADS * load_seconds)
     expected, measured = max(expected, queue), max(seen.replicas, queue)
@@ -252,11 +234,8 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
 
 
 def _down_seconds(policy: Policy, loads: Loads) -> float:
-    if policy.scale_down_seconds is not None:
-        return policy.scale_down_seconds
-    if not loads.samples and policy.load_seconds is None:
-        return UNKNOWN_DOWN_SECONDS
-    return min(max(DOWN_LOADS * loads.seconds(policy.load_seconds), LEAST_DOWN_SECONDS), MOST_DOWN_SECONDS)
+    given = policy.scale_down_seconds
+    return keep_seconds(policy.costs, loads, policy.load_seconds) if given is None else given
 
 
 def _hold(replicas: Replicas, why: str, memory: Mapping[str, Any]) -> Decision:

@@ -1,7 +1,8 @@
 """What one replica can do, as the policy believes: the planner's numbers, corrected by what is measured.
 
 prompt tokens per second    raised to any rate that was seen; lowered towards the rate seen while requests wait and slots and cache are
-                            free: then prompts are what they wait for
+                            free: then prompts are what they wait for. Not while a replica is young: it has free slots, and what waits
+                            does so where it came to, at the others
 seconds per token           running sequences / tokens per second, seen while nothing waits and prompts take little
 slots, KV room              the engine's settings: believed
 tokens of a request         prompt and generated tokens per request that ended, as seen
@@ -72,14 +73,14 @@ def learned(service: Service) -> dict[str, Any]:
     return {name: float(f"{value:.4g}") for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
-def learn(service: Service, load: Load, ready: int) -> Service:
-    """The belief after one look at `ready` replicas that serve."""
+def learn(service: Service, load: Load, ready: int, *, young: bool = False) -> Service:
+    """The belief after one look at `ready` replicas that serve; `young`: one of them does so since a moment."""
     if not ready or load.running is None or load.prompt_rate is None or load.output_rate is None or load.kv_use is None:
         return service
     each = load.prompt_rate / ready
     prefill = max(service.prefill, each)
     full = max(load.running / (ready * service.slots), load.kv_use / ready) > BOUND_USE
-    if load.waiting and not full:
+    if load.waiting and not full and not young:
         prefill += PACE * (each - prefill)
     itl = service.itl
     if not load.waiting and load.output_rate > 0 and each < QUIET_USE * prefill and load.running >= ready:

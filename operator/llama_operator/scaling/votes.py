@@ -48,6 +48,8 @@ class Demand:
 
     votes: tuple[Vote, ...]
     backlog: float = 0.0
+    overdue: bool = False
+    """More wait than get a slot within half of the objective: what `patience` allows for is used up."""
 
     @property
     def replicas(self) -> float:
@@ -115,6 +117,7 @@ def demand(load: Load, ready: int, each: float | None, service: Service | None, 
     return Demand(
         votes=(*requests, *(Vote(signal=name, replicas=replicas(value), age_seconds=age) for name, value in votes.items())),
         backlog=_backlog(load, behind, service),
+        overdue=ttft is not None and behind > patience(service, ttft) * service.slots * max(ready, 1),
     )
 
 

@@ -16,6 +16,7 @@ from llama_operator.scaling.forecast import (
     MOST_SIGNALS,
     History,
     expect,
+    lasted,
     level,
     quantile,
     trend,
@@ -44,6 +45,11 @@ def test_before_anything_was_seen_nothing_is_expected() -> None:
 @pytest.mark.parametrize("since", [1, 4, 9, 16, 40])
 def test_a_step_is_answered_at_once_and_not_exceeded(before: int, since: int) -> None:
     assert expect(after([1.0] * before + [4.0] * since), AHEAD, 0.8, 0.0) == 4.0
+
+
+@pytest.mark.parametrize(("values", "found"), [([], 0.0), ([4.0], 0.0), ([1.0, 4.0], 1.0), ([1.0, 4.0, 3.0], 3.0), ([4.0, 4.0, 1.0], 1.0)])
+def test_what_lasted_is_what_two_buckets_have_seen(values: list[float], found: float) -> None:
+    assert lasted(after(values)) == found
 
 
 def test_a_steady_climb_is_expected_to_go_on() -> None:

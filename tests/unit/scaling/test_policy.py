@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from llama_operator.scaling.costs import Costs
 from llama_operator.scaling.forecast import BUCKET_SECONDS
-from llama_operator.scaling.policy import Costs, Decision, Policy, Replicas, decide
+from llama_operator.scaling.policy import Decision, Policy, Replicas, decide
 from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load, Missing
@@ -328,8 +329,23 @@ def test_without_a_given_down_window_it_follows_from_the_load_time() -> None:
     open_ended = replace(POLICY, scale_down_seconds=None)
     slow = {"loads": {"wanted": 3, "orders": [], "samples": [500.0]}}
     assert 590 <= Timeline(open_ended, wanted=3).seconds_until(2, 1) <= 620
-    assert 395 <= Timeline(replace(open_ended, load_seconds=20), wanted=3).seconds_until(2, 1) <= 420
+    assert 155 <= Timeline(replace(open_ended, load_seconds=20), wanted=3).seconds_until(2, 1) <= 180
+    assert 395 <= Timeline(replace(open_ended, load_seconds=100), wanted=3).seconds_until(2, 1) <= 420
     assert 740 <= Timeline(open_ended, wanted=3, memory=slow).seconds_until(2, 1) <= 770
+
+
+def test_a_crowd_that_waits_too_long_is_believed_at_the_second_bucket_and_no_sooner() -> None:
+    """Three replicas run 110 sequences; then as many come as 5 hold, and 130 wait: 5 at once, and what works the queue off beside them."""
+    policy = replace(TIMELY, service=replace(SERVICE, prompt=300, output=200), max_replicas=12, load_seconds=20)
+    crowd = {"running": 192.0, "waiting": 130.0, "output_rate": 1920.0, "prompt_rate": 3840.0, "finish_rate": 10.0, "growth": 6.0}
+    memory: Mapping[str, Any] = {}
+    asked = []
+    for step in range(12):
+        seen = busy(110) if step < 6 else replace(busy(192, **crowd), in_flight=322)
+        found = at(seen, 3, memory, policy, START + STEP * step)
+        memory = found.memory
+        asked.append(found.asked or 0)
+    assert asked == [2] * 6 + [5] * 2 + [7] * 4
 
 
 def test_it_never_goes_below_what_runs_now_though_a_short_peak_may_exceed_the_slots() -> None:

@@ -76,6 +76,17 @@ def test_a_queue_that_grows_asks_for_what_arrives() -> None:
     assert votes(replace(LOAD, in_flight=528, running=128, waiting=400, finish_rate=6, growth=6))["slots"] == round(240 / 64, 3)
 
 
+@pytest.mark.parametrize(
+    ("waiting", "ttft", "overdue"), [(0, TTFT, False), (18, TTFT, False), (20, TTFT, True), (20, 30.0, False), (200, None, False)]
+)
+def test_a_queue_is_overdue_once_it_is_longer_than_what_gets_a_slot_within_half_of_the_objective(
+    waiting: float, ttft: float | None, overdue: bool
+) -> None:
+    """Of 2 * 64 slots with 20 s for a sequence 6.4 are free again in a second: 19.2 within half of 6 s."""
+    queued = replace(LOAD, in_flight=128 + waiting, running=128, waiting=waiting)
+    assert demand(queued, 2, None, SERVICE, ttft, 0.95).overdue is overdue
+
+
 def test_prompts_that_are_worked_off_are_no_prompts_that_arrive() -> None:
     draining = replace(LOAD, in_flight=300, running=128, waiting=172, prompt_rate=10_000, finish_rate=10, growth=-7)
     assert votes(draining)["prompts"] == round(3000 / 5000 / prompt_use(SERVICE, TTFT, 0.95), 3)
@@ -122,6 +133,14 @@ def test_a_slower_prefill_is_believed_while_prompts_are_what_requests_wait_for()
     assert service.prefill == pytest.approx(3000, rel=0.01)
     assert learn(SERVICE, replace(slow, running=128), 2).prefill == 5000
     assert learn(SERVICE, replace(slow, kv_use=1.95), 2).prefill == 5000
+
+
+def test_a_replica_that_just_came_makes_no_other_slower() -> None:
+    """It has free slots, and what waits does so at the others."""
+    crowd = replace(LOAD, waiting=20, prompt_rate=4000)
+    assert learn(SERVICE, crowd, 2, young=True).prefill == 5000
+    assert learn(SERVICE, crowd, 2).prefill < 5000
+    assert learn(SERVICE, replace(LOAD, prompt_rate=14_000), 2, young=True).prefill == 7000
 
 
 def test_prompts_that_wait_for_something_else_do_not_make_a_replica_ever_slower() -> None:

@@ -40,7 +40,9 @@ class Ours:
         expected = {replica.name for replica in view.ready if view.now - replica.since > self.max_age}
         live = {replica.name for replica in view.ready} | set(view.draining) | {ROUTER}
         signals = read_load(read_series(view, self.kv), expected, live, EPOCH + view.now, self.max_age)
-        decision = decide(policy, signals, Replicas(wanted=view.wanted, ready=len(view.ready)), memory or {}, EPOCH + view.now)
+        newest = max((EPOCH + replica.since for replica in view.ready), default=None)
+        replicas = Replicas(wanted=view.wanted, ready=len(view.ready), newest=newest)
+        decision = decide(policy, signals, replicas, memory or {}, EPOCH + view.now)
         return Ask(decision.replicas, decision.memory, decision.reason)
 
 
