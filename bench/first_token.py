@@ -1,6 +1,6 @@
 """The first token through the operator, beside the same engine started bare: of a request, and from nothing at all. One run, one machine.
 
-    deploy/bin/uv run --frozen python -m bench.first_token
+    deploy/bin/uv run --frozen python -m bench.first_token [ROUNDS]
 
 Of a request: the median delay of a stream's first token, requests one after the other, the engine idle otherwise.
 
@@ -109,13 +109,14 @@ def through_operator(space: Namespace, client: Any, manifest: dict[str, Any]) ->
     return seconds, float(warm["firstP50"])
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Print the table; exit status 0 whatever it says."""
+    rounds = int(arguments[0]) if arguments else ROUNDS
     stage = Stage().prepare()
     space = stage.namespace("bench-first-token")
     client = stage.client(space)
     manifest = stage.small(NAME)
-    rows = [(bare(stage, manifest), through_operator(space, client, manifest)) for _ in range(ROUNDS)]
+    rows = [(bare(stage, manifest), through_operator(space, client, manifest)) for _ in range(rounds)]
     table = Table(title="First token: the engine bare, and through the operator")
     for column in ("round", "of a request, bare (ms)", "operator (ms)", "ratio", "from nothing, bare (s)", "operator (s)", "ratio"):
         table.add_column(column, justify="right")
@@ -130,4 +131,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from llama_serving.config import GANG_RESOURCE, ServingConfig
+from llama_serving.ray_internals import SETUP_HOOK
 
 # A replica is asked every 10 s and has 60 s to answer; three misses in a row and Serve replaces it. Its event loop also carries the
 # streams, and a long prefill on a busy CPU can hold it for many seconds: Ray's own 10 s would kill a healthy engine.
@@ -13,9 +15,6 @@ HEALTH_CHECK_TIMEOUT_SECONDS = 60
 
 # Serve must not queue: the engine does, where its metrics can be read. The same number as ray.serve.llm's own default.
 MAX_ONGOING_REQUESTS = 1_000_000_000
-
-# What Ray's builder gives its replicas: their process, and those of vLLM's that inherit its environment, begin with Ray's own imports.
-SETUP_HOOK = "ray.llm._internal.serve._worker_process_setup_hook"
 
 # On top of the drain: Serve keeps a replica reachable for RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S before it waits for streams.
 SHUTDOWN_SLACK_SECONDS = 15
@@ -107,8 +106,11 @@ def vllm_options(config: ServingConfig) -> dict[str, Any]:
         return options
     first, *others = group["bundles"]
     own = {"CPU": actor["num_cpus"], **actor["resources"]}
-    shared = {name: first.get(name, 0) + own.get(name, 0) for name in [*first, *(name for name in own if name not in first)]}
-    return {**options, "placement_group_bundles": [shared, *others], "placement_group_strategy": group["strategy"]}
+    return {
+        **options,
+        "placement_group_bundles": [dict(Counter(first) + Counter(own)), *others],
+        "placement_group_strategy": group["strategy"],
+    }
 
 
 def llm_config(config: ServingConfig) -> dict[str, Any]:

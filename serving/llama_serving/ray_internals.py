@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # (IDLE_TERMINATION) is refused for a node that runs anything.
 DRAIN_REASON_PREEMPTION = 2
 
+# What Ray's builder gives its replicas: their process, and those of vLLM's that inherit its environment, begin with Ray's own imports.
+SETUP_HOOK = "ray.llm._internal.serve._worker_process_setup_hook"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RayNode:
