@@ -179,6 +179,18 @@ def skip_download(llm_config: Any) -> None:
     llm_config.get_or_create_callback().ctx.run_init_node = False
 
 
+def skip_usage_report() -> None:
+    """Keep Ray's server from reporting what it serves, once the engine is there: an actor on the head that imports torch, seconds for
+    which the replica waits and 400 MB for good, although usage statistics are switched off.
+    """
+    from ray.llm._internal.serve.core.server import llm_server
+
+    def nothing(**_: Any) -> None:
+        """As Ray calls the report."""
+
+    llm_server.push_telemetry_report_for_all_models = nothing
+
+
 def engine_client(server: Any) -> Any:
     """vLLM's engine client inside Ray's LLMServer."""
     return server.engine._engine_client  # noqa: SLF001 -- see the module's docstring

@@ -41,6 +41,7 @@ class VllmServer:
             group = pin_to_gang(made.placement_group_config, int(os.environ["LLAMA_GANG"]))
             ray_internals.set_placement_group(made, group)
         ray_internals.skip_download(made)
+        ray_internals.skip_usage_report()
         if config := tracing.configured(os.environ):
             tracing.prepare(config, os.environ)  # vLLM's exporter reads the environment
         self._server = LLMServer.sync_init(made)
