@@ -156,7 +156,7 @@ def _objective(given: Mapping[str, Any], scaling: AutoscalingSpec | None, target
         made = replace(made, percentile=wished.percentile / 100)
     if scaling is not None:
         up, down = scaling.scale_up_stabilization_seconds, scaling.scale_down_stabilization_seconds
-        made = replace(made, scale_up_seconds=float(up), scale_down_seconds=float(down))
+        made = replace(made, scale_up_seconds=float(up), scale_down_seconds=None if down is None else float(down))
     return made
 
 
