@@ -174,6 +174,11 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
         ("--max", "N", "most replicas (24)"),
         ("--idle", "SECONDS", "without a request after which ours lets the last replica go, where --min is 0 (1800)"),
         ("--gpus", "N", "of the whole cluster, for replicas of the file (as many as --max needs)"),
+        (
+            "--routing",
+            "HOW",
+            "least: to the replica with the fewest in hand; round-robin: in turns, as this operator's clusters do (least)",
+        ),
         ("--begin", "TIME", "when the traffic begins, as in 2026-11-23T06:00:00+01:00: for the file's time windows (the trace's own date)"),
         ("--initial", "N", "replicas ready at the beginning (what the first five minutes need)"),
         ("--scrape", "SECONDS", "between two looks of Prometheus (15)"),

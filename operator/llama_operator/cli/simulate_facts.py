@@ -6,6 +6,7 @@ from llama_operator.api.duration import words
 from llama_operator.cli.moments import stamp
 from llama_operator.cli.simulate_progress import duration
 from llama_operator.cli.simulate_question import Question
+from llama_operator.simulate.engine import ROUND_ROBIN
 
 
 def _down(question: Question) -> str:
@@ -41,6 +42,8 @@ def facts(question: Question) -> list[tuple[str, str]]:
     if setup.windows is not None and question.begin is not None:
         names = ", ".join(schedule.name for schedule in setup.windows.schedules)
         rows.append(("windows", f"{names}, with bounds of their own; the traffic begins at {stamp(question.begin)}"))
+    if setup.routing == ROUND_ROBIN:
+        rows.append(("routing", "in turns, each pod's router for itself"))
     if question.room:
         rows.append(("room", question.room))
     rows.append(

@@ -25,7 +25,7 @@ from llama_operator.cli.simulate_resource import Planned, places, planned, shape
 from llama_operator.planning.gpus import GangShape
 from llama_operator.simulate.capacity import in_flight_target, replicas_at_begin
 from llama_operator.simulate.compare import Contest
-from llama_operator.simulate.engine import LoadTime, Setup
+from llama_operator.simulate.engine import LEAST, ROUTINGS, LoadTime, Setup
 from llama_operator.simulate.generate import KINDS
 from llama_operator.simulate.lineup import IDLE_SECONDS, Entry, Objective, check_static, read_policies
 from llama_operator.simulate.service import Service
@@ -91,6 +91,8 @@ def ask(arguments: argparse.Namespace) -> Question:
     if arguments.load_seconds is None:
         remedy = "Measure how long a replica takes from being ordered to ready, as in --load-seconds 300."
         problems.append(Problem(field="--load-seconds", given="nothing", allowed="a number of seconds", remedy=remedy))
+    if arguments.routing is not None and arguments.routing not in ROUTINGS:
+        problems.append(_choice("--routing", arguments.routing, ROUTINGS))
     begin = None if arguments.begin is None else read_begin(arguments.begin, problems)
     if "gpus" in given and arguments.file is None:
         remedy = "Give it with -f, or say with --max how many replicas there is place for."
@@ -162,6 +164,7 @@ def _question(
         lag=given.get("lag", 0.0),
         seed=given.get("seed", 0),
         windows=_windows(asked, traffic),
+        routing=arguments.routing or LEAST,
         places=None if spec is None else _places(given, spec, shape),
     )
     setup = replace(setup, initial=_initial(setup, given=given.get("initial")))

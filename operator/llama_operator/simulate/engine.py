@@ -1,7 +1,7 @@
 """The run: requests in, a scaler that looks now and then, and what came of it. Deterministic: the same seed, the same answer.
 
 At one moment things happen in this order: a replica's prefill or decode ends, a replica becomes ready, a request arrives, Prometheus
-scrapes, the scaler looks. A request goes to the ready replica with the fewest in hand, the oldest first; where none takes it, it is held
+scrapes, the scaler looks. A request goes to a ready replica (`Routing`: which); where none takes it, it is held
 at the router and goes first-come, first-served to the next that does. Where places are limited, a replica that finds none waits for
 one, and neither costs nor loads until then.
 """
@@ -15,7 +15,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from llama_operator.scaling.bounds import Bounds
 from llama_operator.simulate.replica import NEVER, Job, Replica, State
@@ -25,6 +25,12 @@ from llama_operator.simulate.windows import Windows
 
 REPLICA, READY, SCRAPE, LOOK = 0, 1, 3, 4
 ARRIVAL = 2
+Routing = Literal["least", "round-robin"]
+"""Where a request goes: to the ready replica with the fewest in hand, which takes a router that knows them all; or as this operator's
+clusters do it: it enters at a replica's pod drawn at random, whose own router takes the replicas one after the other."""
+LEAST: Routing = "least"
+ROUND_ROBIN: Routing = "round-robin"
+ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN)
 NO_ROOM = "NoRoom"
 """Our policy's reason where it asks for no more because there is no place."""
 
@@ -60,6 +66,7 @@ class Setup:
     """In which other bounds count than `minimum` and `maximum`."""
     places: int | None = None
     """Replicas that the cluster holds at once, those that drain included. None: any number."""
+    routing: Routing = LEAST
 
     def bounds(self, now: float) -> tuple[Bounds, float]:
         """What counts at `now`, and until when it surely does."""
@@ -150,6 +157,10 @@ class _Run:
         self.scrapes: deque[Scrape] = deque()
         self.accepts = math.inf if setup.service.accepts is None else setup.service.accepts
         self.made = 0
+        # Routers draw from a source of their own: loads are the same whatever the routing.
+        self.doors = random.Random(f"doors {setup.seed}")
+        self.turns: dict[str, int] = {}
+        self.choose = self._fewest if setup.routing == LEAST else self._next
 
     def run(self, requests: Iterable[Request]) -> Outcome:
         self.unplaced = max(self.wanted - int(min(self.places, self.wanted)), 0)
@@ -215,16 +226,33 @@ class _Run:
 
     def _dispatch(self, now: float) -> None:
         while self.held:
-            least: Replica | None = None
-            fewest = self.accepts
-            for replica in self.serving:
-                if replica.in_hand < fewest:
-                    least, fewest = replica, replica.in_hand
-            if least is None:
+            chosen = self.choose()
+            if chosen is None:
                 return
-            least.advance(now)
-            least.take(self.held.popleft())
-            self._changed(least)
+            chosen.advance(now)
+            chosen.take(self.held.popleft())
+            self._changed(chosen)
+
+    def _fewest(self) -> Replica | None:
+        """The oldest of those with the fewest in hand; None where nobody takes one more."""
+        least: Replica | None = None
+        fewest = self.accepts
+        for replica in self.serving:
+            if replica.in_hand < fewest:
+                least, fewest = replica, replica.in_hand
+        return least
+
+    def _next(self) -> Replica | None:
+        """The next in turn at the router of a pod drawn at random, those left out that are full; None where all are."""
+        count = len(self.serving)
+        if not count:
+            return None
+        door = self.serving[self.doors.randrange(count)].name
+        turn = self.turns.get(door)
+        turn = self.doors.randrange(count) if turn is None else turn
+        self.turns[door] = turn + 1
+        in_turn = (self.serving[(turn + step) % count] for step in range(count))
+        return next((replica for replica in in_turn if replica.in_hand < self.accepts), None)
 
     def _progress(self, replica: Replica, prefilled: bool, now: float) -> None:
         replica.advance(now)

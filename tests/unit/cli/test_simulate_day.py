@@ -48,6 +48,16 @@ def test_time_windows_sleep_and_limited_gpus_of_a_file_are_simulated_and_the_cha
     compare("simulate-a-day.txt", answer.out)
 
 
+def test_how_requests_are_routed_is_said_where_it_is_in_turns() -> None:
+    (one, other) = (run(*SHORT, "--policy", "static:3", "--copies", "6", *more).out for more in ((), ("--routing", "round-robin")))
+    assert "routing" not in one
+    assert "in turns, each pod's router for itself" in other
+    assert one.splitlines()[-4:-2] != other.splitlines()[-4:-2]
+    assert_refused(
+        (*SHORT, "--routing", "leest"), ('--routing: "leest" is given; allowed is one of least, round-robin. Did you mean least?',)
+    )
+
+
 def test_without_a_begin_changes_are_told_since_the_beginning() -> None:
     out = run(*SHORT, "--policy", "ours", "--initial", "9", "--max", "9", "--target", "1", "--changes").out
     assert "The changes of ours\n  None." in out
