@@ -9,7 +9,11 @@ second: a pod counts from the order of its replica until it is gone.
 
 The simulator is then given the arrivals as they were sent, the engine's numbers as they stand in the spec, the operator's policy as the
 operator makes it of the spec, the local Prometheus' scrape interval, and how long a replica took to load in that run: a load time is an
-input of a simulation, not what it predicts. What it predicts is replica-seconds, attainment and the times of first tokens.
+input of a simulation, not what it predicts. What it predicts is replica-seconds, attainment and the times of first tokens: the mean over
+SEEDS, since the pods at which requests enter are drawn. It routes as the operator's clusters do, in turns.
+
+Beside that prediction stand two others, which say where a difference is from: with the number of replicas changed when the cluster changed
+it (then the policy has no part in it), and, so scaled, with a router that knows who has the fewest in hand.
 
 About eight minutes on the cluster; what is there already is used as it is.
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import statistics
 import sys
@@ -33,14 +38,17 @@ from rich.console import Console
 from rich.table import Table
 
 from llama_operator.scaling.policy import Policy
-from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
+from llama_operator.simulate.engine import LEAST, ROUND_ROBIN, LoadTime, Outcome, Routing, Setup, simulate
 from llama_operator.simulate.figures import attainment, percentile
 from llama_operator.simulate.policies.ours import Ours
 from llama_operator.simulate.service import Request, Service
+from llama_operator.simulate.view import Ask, Sight, View
 
 STEPS = ((60.0, 0.25), (150.0, 1.5), (180.0, 0.2))
 """Seconds, and requests per second. One replica of SLOTS slots ends SLOTS * TOKENS_PER_SECOND / TOKENS = 0.67 in a second."""
 SEED = 7
+SEEDS = 20
+"""Of the simulation, over which predictions are averaged."""
 TOKENS = 30
 SLOTS, TOKENS_PER_SECOND, ENGINE_LOAD_SECONDS = 4, 5.0, 20.0
 IN_FLIGHT, MOST, DOWN_SECONDS = 4, 3, 60
@@ -115,8 +123,29 @@ def integral(counts: Sequence[tuple[float, int, int, int]], end: float) -> float
     return total
 
 
-def predict(record: Record) -> Outcome:
-    """The simulator's answer to the arrivals of a record. Raises ValueError where nothing was loaded in it, nor anything answered."""
+@dataclass(frozen=True, kw_only=True)
+class AsItWas:
+    """Wants what was wanted: `changes` of (seconds, replicas), oldest first."""
+
+    changes: Sequence[tuple[float, int]]
+    name: str = "as it was"
+
+    @property
+    def sight(self) -> Sight:
+        """As often as the cluster was looked at."""
+        return Sight(every=1.0)
+
+    def look(self, view: View, memory: object) -> Ask:
+        """What was wanted by then."""
+        del memory
+        return Ask(next((wanted for time, wanted in reversed(self.changes) if time <= view.now), 1), None, "Known")
+
+
+def predict(record: Record, *, scaled: bool = False, routing: Routing = ROUND_ROBIN, seed: int = 0) -> Outcome:
+    """The simulator's answer to the arrivals of a record; `scaled`: with its changes of the wanted number.
+
+    Raises ValueError where nothing was loaded in it, nor anything answered.
+    """
     if not record.loads or not record.answers:
         raise ValueError("the record has no load of a replica, or no answer: there is nothing to predict from")
     policy = Policy(min_replicas=1, max_replicas=MOST, in_flight_per_replica=float(IN_FLIGHT), scale_down_seconds=float(DOWN_SECONDS))
@@ -126,33 +155,63 @@ def predict(record: Record) -> Outcome:
         maximum=MOST,
         scrape=SCRAPE_SECONDS,
         lag=LAG_SECONDS,
+        routing=routing,
+        seed=seed,
     )
     requests = [Request(each.sent, PROMPT_TOKENS, TOKENS) for each in sorted(record.answers, key=lambda each: each.sent)]
-    return simulate(requests, Ours(policy=policy, kv=setup.service.kv), setup)
+    changes = [(at, wanted) for at, wanted, _, _ in record.counts]
+    return simulate(requests, AsItWas(changes=changes) if scaled else Ours(policy=policy, kv=setup.service.kv), setup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Means over the seeds. Seconds."""
+
+    cost: float
+    attained: float
+    p50: float
+    p95: float
+
+
+def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = ROUND_ROBIN) -> Told:
+    """What `predict` comes to."""
+    runs = [predict(record, scaled=scaled, routing=routing, seed=seed) for seed in range(SEEDS if routing == ROUND_ROBIN else 1)]
+    return Told(
+        cost=statistics.fmean(run.replica_seconds for run in runs),
+        attained=statistics.fmean(attainment(run, TTFT_SECONDS) or 0.0 for run in runs),
+        p50=statistics.fmean(percentile(run, 0.5) or math.inf for run in runs),
+        p95=statistics.fmean(percentile(run, 0.95) or math.inf for run in runs),
+    )
 
 
 def told(record: Record) -> Table:
-    """Both, side by side."""
-    outcome = predict(record)
-    firsts = sorted(each.first if each.first is not None else float("inf") for each in record.answers)
-    good = sum(first <= TTFT_SECONDS for first in firsts) / len(firsts)
-    cost = integral(record.counts, record.end)
+    """The run and its predictions, side by side."""
+    firsts = sorted(each.first if each.first is not None else math.inf for each in record.answers)
+    seen = Told(
+        cost=integral(record.counts, record.end),
+        attained=sum(first <= TTFT_SECONDS for first in firsts) / len(firsts),
+        p50=_rank(firsts, 0.5),
+        p95=_rank(firsts, 0.95),
+    )
+    made = [over_seeds(record), over_seeds(record, scaled=True), over_seeds(record, scaled=True, routing=LEAST)]
     table = Table(title=f"{len(firsts)} requests, {record.begun}", title_justify="left")
-    for name in ("", "cluster", "simulator", "difference"):
+    for name in ("", "cluster", "simulator", "scaled as\nthe cluster was", "and with a\nrouter that knows"):
         table.add_column(name, justify="right" if name else "left")
-    known = attainment(outcome, TTFT_SECONDS) or 0.0
-    table.add_row("replica-seconds", f"{cost:.0f}", f"{outcome.replica_seconds:.0f}", f"{outcome.replica_seconds / cost - 1:+.1%}")
-    table.add_row(f"first token within {TTFT_SECONDS:g} s", f"{good:.3f}", f"{known:.3f}", f"{100 * (known - good):+.1f} points")
-    for share in (0.5, 0.95):
-        seen = firsts[min(int(share * len(firsts)), len(firsts) - 1)]
-        made = percentile(outcome, share) or float("inf")
-        table.add_row(f"p{100 * share:g} of the first token, s", f"{seen:.2f}", f"{made:.2f}", f"{made - seen:+.2f} s")
+    table.add_row("replica-seconds", f"{seen.cost:.0f}", *(f"{each.cost:.0f} ({each.cost / seen.cost - 1:+.1%})" for each in made))
+    attained = (f"{each.attained:.3f} ({100 * (each.attained - seen.attained):+.1f} points)" for each in made)
+    table.add_row(f"first token within {TTFT_SECONDS:g} s", f"{seen.attained:.3f}", *attained)
+    table.add_row("p50 of the first token, s", f"{seen.p50:.2f}", *(f"{each.p50:.2f} ({each.p50 - seen.p50:+.2f})" for each in made))
+    table.add_row("p95 of the first token, s", f"{seen.p95:.2f}", *(f"{each.p95:.2f} ({each.p95 - seen.p95:+.2f})" for each in made))
     changes = [f"{after} at {at:.0f}" for (_, before, _, _), (at, after, _, _) in pairwise(record.counts) if before != after]
-    table.add_row("wanted, s", ", ".join(changes), ", ".join(f"{each.after} at {each.time:.0f}" for each in outcome.changes), "")
-    failed = sum(each.error is not None for each in record.answers)
-    table.add_row("broken", str(failed), str(outcome.unserved), "")
+    outcome = predict(record)
+    table.add_row("wanted, s", ", ".join(changes), ", ".join(f"{each.after} at {each.time:.0f}" for each in outcome.changes), "", "")
+    table.add_row("broken", str(sum(each.error is not None for each in record.answers)), str(outcome.unserved), "", "")
     table.caption = f"loads of {', '.join(f'{each:.0f}' for each in record.loads)} s in the cluster; the simulator is given their mean"
     return table
+
+
+def _rank(ranked: Sequence[float], share: float) -> float:
+    return ranked[min(int(share * len(ranked)), len(ranked) - 1)]
 
 
 def drive() -> Record:

@@ -22,6 +22,7 @@ from llama_operator.api.schema import custom_resource_definition
 from llama_operator.api.status import (
     AutoscalingStatus,
     Condition,
+    DownWindowStatus,
     FailureStatus,
     LlamaDeploymentStatus,
     PlanObserved,
@@ -128,6 +129,7 @@ STATUS = LlamaDeploymentStatus(
     autoscaling=AutoscalingStatus(
         desired_replicas=2,
         current_replicas=1,
+        scale_down_window=DownWindowStatus(seconds=160, message="for loads of 20 s"),
         reason="ScaledUp",
         message="9 in flight",
         signals=[SignalStatus(name="inFlight", value=9.0, age_seconds=1.5), SignalStatus(name="queued")],

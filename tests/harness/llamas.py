@@ -44,6 +44,7 @@ SCALING = {
     "minReplicas": 1,
     "maxReplicas": 4,
     "openWindows": [],
+    "scaleDownWindow": {"seconds": 600, "message": "by what being wrong costs, at loads of 400 s"},
     "reason": "Steady",
     "message": "90 requests in hand, at 64 a replica that is 2",
     "observedTime": f"{DAY}15:13:00Z",

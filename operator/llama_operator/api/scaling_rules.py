@@ -11,12 +11,9 @@ LEAST_DOWN_SECONDS = 15
 """A usual scrape interval. A window that holds one sample alone follows every flicker of the load."""
 LEAST_IDLE_SECONDS, MOST_IDLE_SECONDS = 60, 7 * 86_400
 """A request must be seen before it is missed: some scrapes and looks; and what stays idle for a week is not idle."""
-DOWN_SECONDS = 300
-"""scaleDownStabilizationSeconds where nothing is said."""
 
 _AT = "spec.autoscaling"
 _MIN = "(has(self.minReplicas) ? self.minReplicas : 1)"
-_DOWN = f"(has(self.scaleDownStabilizationSeconds) ? self.scaleDownStabilizationSeconds : {DOWN_SECONDS})"
 _AFTER = "self.scaleToZeroAfter"
 
 
@@ -76,7 +73,8 @@ def _idle_in_window(look: Look) -> str | None:
         return None
     given = look.at(f"{_AT}.scaleToZeroAfter")
     text = given if isinstance(given, str) else SCALE_TO_ZERO_AFTER if given is None else ""
-    seconds, window = seconds_of(text), look.number(f"{_AT}.scaleDownStabilizationSeconds", DOWN_SECONDS)
+    # Where no window is given the operator's own gives way: whatever it is by then, all replicas go after that time without a request.
+    seconds, window = seconds_of(text), look.number(f"{_AT}.scaleDownStabilizationSeconds")
     if seconds is None or window is None or seconds >= window:
         return None
     return f"{show(text)} with scaleDownStabilizationSeconds {window}"
@@ -135,14 +133,14 @@ RULES: tuple[Rule, ...] = (
         remedy="Raise it, or lower scaleDownStabilizationSeconds.",
         broken=_idle_in_window,
         at=_AT,
-        cel=f"{_MIN} != 0 || (has({_AFTER}) && !{_AFTER}.matches({quote(f'^{PATTERN}$')}))"
-        f" || duration(has({_AFTER}) ? {_AFTER} : '{SCALE_TO_ZERO_AFTER}').getSeconds() >= {_DOWN}",
+        cel=f"{_MIN} != 0 || !has(self.scaleDownStabilizationSeconds) || (has({_AFTER}) && !{_AFTER}.matches({quote(f'^{PATTERN}$')}))"
+        f" || duration(has({_AFTER}) ? {_AFTER} : '{SCALE_TO_ZERO_AFTER}').getSeconds() >= self.scaleDownStabilizationSeconds",
         given="a shorter time",
     ),
     Rule(
         field=f"{_AT}.scaleDownStabilizationSeconds",
         allowed=f"{LEAST_DOWN_SECONDS} or more: a window shorter than a scrape interval follows every flicker of the load",
-        remedy=f"Set it to {LEAST_DOWN_SECONDS} or more; the default, {DOWN_SECONDS}, suits models that load within minutes.",
+        remedy=f"Set it to {LEAST_DOWN_SECONDS} or more, or remove it: then it follows from the load time.",
         broken=_short_window,
         at=_AT,
         cel=f"!has(self.scaleDownStabilizationSeconds) || self.scaleDownStabilizationSeconds >= {LEAST_DOWN_SECONDS}",

@@ -86,6 +86,16 @@ class CapStatus(_Status):
     """Which bound, window or place, in words."""
 
 
+class DownWindowStatus(_Status):
+    """How long the need for fewer replicas must have lasted before any is taken away."""
+
+    seconds: float
+    """So many seconds: spec.autoscaling.scaleDownStabilizationSeconds, or where that is absent what follows from the load time."""
+
+    message: str = ""
+    """Which of the two, and for what load time, in words."""
+
+
 class ChangeStatus(_Status):
     """One change of the wanted number."""
 
@@ -128,6 +138,9 @@ class AutoscalingStatus(_Status):
 
     open_windows: list[str] = Field(default_factory=list)
     """Names of the time windows that are open."""
+
+    scale_down_window: DownWindowStatus | None = None
+    """How long the need for fewer replicas must have lasted, at that moment."""
 
     observed_time: str | None = Field(default=None, json_schema_extra={"format": "date-time"})
     """When the numbers of this object were read (RFC 3339, UTC). They are written with each change, and while they move once a minute."""

@@ -217,13 +217,14 @@ class AutoscalingSpec(_Spec):
     scale_up_stabilization_seconds: int = Field(default=0, ge=0, le=3600)
     """The need for more replicas must have lasted this many seconds before any is added. From zero the first comes at once. Default: 0."""
 
-    scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
+    scale_down_stabilization_seconds: int | None = Field(default=None, ge=0, le=86_400)
     """The need for fewer replicas must have lasted this many seconds before any is taken away: 15 or more, since what is measured is no
-    newer than a scrape. Default: 300."""
+    newer than a scrape. Default: absent, as long as keeping a replica costs what letting it go in error would, from the load time that is
+    learned: 4 times the load time and 20 s, at most 1.5 load times within 400 and 900 s; 600 s until a load time is known."""
 
     schedules: list[ScheduleSpec] = Field(default_factory=list, max_length=32)
     """Time windows with bounds of their own. A window that opens with a higher minReplicas adds replicas at once; one that closes lets them
-    go as the load allows, after scaleDownStabilizationSeconds. A maxReplicas that falls counts at once. Where several are open, the highest
+    go as the load allows, as without a window. A maxReplicas that falls counts at once. Where several are open, the highest
     minReplicas and the highest maxReplicas of them count. Default: none."""
 
     def idle_seconds(self, least: int) -> int | None:

@@ -172,11 +172,20 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
         ("--target", "N", "requests in flight for each replica, for those that scale on them (70 %% of what a replica sustains)"),
         ("--min", "N", "fewest replicas (1)"),
         ("--max", "N", "most replicas (24)"),
+        ("--idle", "SECONDS", "without a request after which ours lets the last replica go, where --min is 0 (1800)"),
+        ("--gpus", "N", "of the whole cluster, for replicas of the file (as many as --max needs)"),
+        (
+            "--routing",
+            "HOW",
+            "least: to the replica with the fewest in hand; round-robin: in turns, as this operator's clusters do (least)",
+        ),
+        ("--begin", "TIME", "when the traffic begins, as in 2026-11-23T06:00:00+01:00: for the file's time windows (the trace's own date)"),
         ("--initial", "N", "replicas ready at the beginning (what the first five minutes need)"),
         ("--scrape", "SECONDS", "between two looks of Prometheus (15)"),
         ("--lag", "SECONDS", "until a query sees a scrape (0)"),
     )
     answer = parser.add_argument_group("the answer")
+    answer.add_argument("--changes", action="store_true", help="list when ours changed the number, and why, below a table")
     answer.add_argument("-o", metavar="FORMAT", dest="form", default=SIMULATE_OUTPUTS[0], help="table, json or html (table)")
     answer.add_argument("--output", metavar="FILE", help="write there instead of to the standard output")
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from llama_operator.api.duration import words
+from llama_operator.cli.moments import stamp
 from llama_operator.cli.simulate_progress import duration
 from llama_operator.cli.simulate_question import Question
+from llama_operator.simulate.engine import ROUND_ROBIN
+
+
+def _down(question: Question) -> str:
+    """How long ours keeps what nobody needs."""
+    setup, objective = question.contest.setup, question.contest.objective
+    given = objective.scale_down_seconds
+    kept = "kept as long as the load time says" if given is None else f"kept for {given:g} s"
+    least, _ = (setup.minimum, 0) if setup.windows is None else setup.windows.widest(setup.minimum, setup.maximum)
+    idle = f", none after {words(objective.idle_seconds)} without a request" if not least and objective.idle_seconds else ""
+    return f"{kept} when not needed{idle}"
 
 
 def facts(question: Question) -> list[tuple[str, str]]:
@@ -23,9 +36,16 @@ def facts(question: Question) -> list[tuple[str, str]]:
         (
             "scaling",
             f"{setup.minimum} to {setup.maximum} replicas, {setup.initial} at the beginning; {setup.load.seconds:g} s to load{spread}; "
-            f"scraped every {setup.scrape:g} s" + (f", seen {setup.lag:g} s later" if setup.lag else ""),
+            f"scraped every {setup.scrape:g} s" + (f", seen {setup.lag:g} s later" if setup.lag else "") + f"; {_down(question)}",
         )
     )
+    if setup.windows is not None and question.begin is not None:
+        names = ", ".join(schedule.name for schedule in setup.windows.schedules)
+        rows.append(("windows", f"{names}, with bounds of their own; the traffic begins at {stamp(question.begin)}"))
+    if setup.routing == ROUND_ROBIN:
+        rows.append(("routing", "in turns, each pod's router for itself"))
+    if question.room:
+        rows.append(("room", question.room))
     rows.append(
         ("wanted", f"a first token within {contest.ttft_seconds:g} s; {contest.objective.in_flight:g} requests in flight for each replica")
     )

@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -16,7 +16,7 @@ from llama_operator.api.problems import Problem
 from llama_operator.cli.numbers import LAST_PORT, UNITS
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.scaling.signals import Missing
-from llama_operator.simulate.history import History, read_history, synthesise
+from llama_operator.simulate.history import History, begun_at, read_history, synthesise
 from llama_operator.simulate.traffic import MOST_REQUESTS, Traffic, gather
 from llama_operator.telemetry import names as metric
 
@@ -70,7 +70,7 @@ def read(asked: Asked, seed: int, copies: int) -> tuple[Traffic, list[str]]:
     history = read_history(requests, prompts, outputs, asked.step)
     if problem_found := _problem(asked, found, history):
         raise BadInput.of(problem_found)
-    return gather(synthesise(history, seed), copies), _notes(asked, history)
+    return replace(gather(synthesise(history, seed), copies), begun=begun_at(history, seed)), _notes(asked, history)
 
 
 async def _rises(asked: Asked) -> Mapping[str, Mapping[float, float]] | Missing:

@@ -7,9 +7,11 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 
 from llama_operator.api.problems import Problem
+from llama_operator.api.scaling_rules import LEAST_IDLE_SECONDS, MOST_IDLE_SECONDS
 from llama_operator.cli.refusals import quoted
 from llama_operator.simulate.lineup import MOST_REPLICAS
 from llama_operator.simulate.service import Service, check_service
@@ -43,6 +45,9 @@ class Bound:
         return value if good else None
 
 
+MOST_GPUS = 1_000_000
+LATEST = 4_102_444_800.0
+"""2100-01-01: a trace of a year after it still has dates that all libraries know."""
 REPLICAS = Bound(least=0, most=MOST_REPLICAS, whole=True)
 BOUNDS: Mapping[str, Bound] = {
     "copies": Bound(least=1, most=1000, whole=True),
@@ -56,6 +61,8 @@ BOUNDS: Mapping[str, Bound] = {
     "min": REPLICAS,
     "max": replace(REPLICAS, least=1),
     "initial": REPLICAS,
+    "idle": Bound(least=LEAST_IDLE_SECONDS, most=MOST_IDLE_SECONDS),
+    "gpus": Bound(least=1, most=MOST_GPUS, whole=True),
     "scrape": Bound(least=1, most=3600),
     "lag": Bound(least=0, most=3600),
 }
@@ -75,6 +82,20 @@ def read_numbers(arguments: argparse.Namespace, problems: list[Problem]) -> dict
         else:
             found[name] = value
     return found
+
+
+def read_begin(text: str, problems: list[Problem]) -> float | None:
+    """Seconds since 1970 of a time with its zone; what is none goes to `problems`."""
+    try:
+        moment = datetime.fromisoformat(text)
+        seconds = moment.timestamp() if moment.tzinfo else -1.0
+    except (ValueError, OverflowError):
+        seconds = -1.0
+    if not 0 <= seconds <= LATEST:
+        allowed = "a time with its zone, as in 2026-11-23T06:00:00Z or 2026-11-23T06:00:00+01:00"
+        problems.append(Problem(field="--begin", given=quoted(text), allowed=allowed, remedy="Write it in one of these forms."))
+        return None
+    return seconds
 
 
 SERVICE = {item.name.replace("_", "-"): item.name for item in fields(Service)}

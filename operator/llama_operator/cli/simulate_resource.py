@@ -19,6 +19,7 @@ from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.fit.of_spec import hardware_of, wishes_of
 from llama_operator.planning.fit.option import Fit, context_of
 from llama_operator.planning.fit.plan import plan_fit
+from llama_operator.planning.gpus import GangShape, gang_shape, lay
 from llama_operator.planning.hardware.accelerators import CATALOGUE, Hardware
 from llama_operator.planning.replica import SHARE, rates_of_fit, simulated_rates, slots_of
 from llama_operator.simulate.compare import Elsewhere
@@ -33,12 +34,19 @@ class Planned:
     service: Service
     words: str
     gpus: int
+    shape: GangShape | None = None
+    """Its pods and their GPUs; None where it takes none or they are not known."""
+    load_seconds: float | None = None
+    """As the operator knows it before the first load: from the plan. None: not at all."""
     elsewhere: tuple[Elsewhere, ...] = ()
     """The same on accelerators with less and with more memory bandwidth."""
 
 
-def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_tokens: float) -> Planned:
-    """The replica of that spec under requests of `mean_tokens`, prompt and answer. Raises BadInput."""
+def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_tokens: float, gpus: int | None = None) -> Planned:
+    """The replica of that spec under requests of `mean_tokens`, prompt and answer. Raises BadInput.
+
+    `gpus` are those of the cluster; None: any number.
+    """
     if spec.engine.type == "simulated":
         return _simulated(spec)
     source = spec.model.source if arguments.model is None else as_source(arguments.model)
@@ -49,7 +57,18 @@ def planned(arguments: argparse.Namespace, spec: LlamaDeploymentSpec, mean_token
     if isinstance(hardware, list):
         raise BadInput.of(*hardware)
     found = _plan(spec, model, hardware, mean_tokens)
-    return replace(found, elsewhere=tuple(_elsewhere(spec, model, hardware, mean_tokens)))
+    return replace(found, elsewhere=tuple(_elsewhere(spec, model, hardware, mean_tokens, gpus)))
+
+
+def shape_given(spec: LlamaDeploymentSpec) -> GangShape | None:
+    """The pods of a spec that says its own parallelism, so that nothing need be planned; None where it does not, or takes no GPU."""
+    return _shape(spec) if spec.parallelism.tensor is not None else None
+
+
+def places(gpus: int, node: int, shape: GangShape) -> int:
+    """Replicas that `gpus` GPUs hold, `node` of them on a node and the rest on one more. A pod lies on one node."""
+    whole, rest = divmod(gpus, node)
+    return (whole * (node // shape.gpus_per_pod) + rest // shape.gpus_per_pod) // shape.pods
 
 
 def _plan(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Planned:
@@ -67,10 +86,18 @@ def _plan(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean
     if rates is None:
         what = f"one on {hardware.accelerator.name}, whose arithmetic or bandwidth is not known"
         raise BadInput.of(_unknown(what, "Give --service with measured numbers."))
-    return Planned(service=service_of_rates(rates), words=_words(fit, hardware.accelerator.name), gpus=fit.gpus)
+    return Planned(
+        service=service_of_rates(rates),
+        words=_words(fit, hardware.accelerator.name),
+        gpus=fit.gpus,
+        shape=lay(fit.tensor, fit.pipeline, spec.hardware.gpus_per_node) if fit.gpus else None,
+        load_seconds=rates.load_seconds,
+    )
 
 
-def _elsewhere(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float) -> Iterator[Elsewhere]:
+def _elsewhere(
+    spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware, mean_tokens: float, gpus: int | None
+) -> Iterator[Elsewhere]:
     """On the next slower and the next faster accelerator of the catalogue, by bandwidth, on which the spec can be planned."""
     here = hardware.accelerator.bandwidth
     if here is None or hardware.accelerator.is_cpu:
@@ -85,8 +112,14 @@ def _elsewhere(spec: LlamaDeploymentSpec, model: ModelFacts, hardware: Hardware,
                 found = _plan(spec.model_copy(update={"hardware": named}), model, replace(hardware, accelerator=accelerator), mean_tokens)
             except BadInput:
                 continue
-            yield Elsewhere(accelerator=accelerator.name, service=found.service, gpus=found.gpus)
+            held = None if gpus is None or found.shape is None else places(gpus, spec.hardware.gpus_per_node, found.shape)
+            yield Elsewhere(accelerator=accelerator.name, service=found.service, gpus=found.gpus, places=held)
             break
+
+
+def _shape(spec: LlamaDeploymentSpec) -> GangShape | None:
+    shape = gang_shape(spec)
+    return shape if isinstance(shape, GangShape) and shape.gpus else None
 
 
 def _words(fit: Fit, accelerator: str) -> str:
@@ -96,8 +129,10 @@ def _words(fit: Fit, accelerator: str) -> str:
 
 def _simulated(spec: LlamaDeploymentSpec) -> Planned:
     # Its slots hold a whole context each: room is nothing that requests wait for.
-    service = replace(service_of_rates(simulated_rates(spec)), kv=float("inf"))
-    return Planned(service=service, words="as the simulated engine's arguments say", gpus=0)
+    rates = simulated_rates(spec)
+    service = replace(service_of_rates(rates), kv=float("inf"))
+    words = "as the simulated engine's arguments say"
+    return Planned(service=service, words=words, gpus=0, shape=_shape(spec), load_seconds=rates.load_seconds)
 
 
 def _unknown(what: str, remedy: str) -> Problem:

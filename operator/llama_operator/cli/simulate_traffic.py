@@ -12,17 +12,19 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import cast
 
 from llama_operator.api.problems import Problem
 from llama_operator.cli.files import STDIN, open_at_once, shown
 from llama_operator.cli.refusals import BadInput, quoted
 from llama_operator.simulate.generate import KINDS
-from llama_operator.simulate.service import Request
-from llama_operator.simulate.traces import FORMS, BadTraceError, detect, read_trace
+from llama_operator.simulate.traces import FORMS, BadTraceError, begun_at, detect, read_trace
 from llama_operator.simulate.traffic import MOST_REQUESTS, TooManyRequestsError, Traffic, gather
 
 GZIP = b"\x1f\x8b"
+MOST_HEAD = 64
+"""Lines in which the first request must be, for its date to be known: a file that begins with more empty ones has none."""
 LINE_LIMIT = 1 << 20
 """Bytes of a line. Mooncake's longest, with the hashes of 128k tokens' blocks, has some 2,000."""
 
@@ -31,8 +33,10 @@ def read_file(path: str, form: str | None, copies: int) -> Traffic:
     """The requests of a file, all of them checked. Raises BadInput."""
     with ExitStack() as stack:
         try:
-            lines = _lines(_open(path, stack))
-            return gather(_requests(lines, form), copies)
+            form, lines = _formed(_lines(_open(path, stack)), form)
+            head = _head(lines)
+            traffic = gather(read_trace(itertools.chain(head, lines), form), copies)
+            return replace(traffic, begun=begun_at(head, form))
         except BadTraceError as error:
             raise BadInput([f"{shown(path)}: {error.problem.message}"]) from None
         except TooManyRequestsError:
@@ -96,16 +100,31 @@ def _lines(file: io.BufferedIOBase) -> Iterator[str]:
         yield text
 
 
-def _requests(lines: Iterator[str], form: str | None) -> Iterator[Request]:
+def _formed(lines: Iterator[str], form: str | None) -> tuple[str, Iterator[str]]:
+    """The format, which the first line that says anything tells where it is not given, and all lines."""
     before: list[str] = []
     if form is None:
         for line in lines:
             before.append(line)
-            if line.strip().removeprefix("\ufeff"):
+            if _says(line):
                 form = detect(line)
                 break
     # A file without a line that says anything is empty in every format.
-    return read_trace(itertools.chain(before, lines), form or next(iter(FORMS)))
+    return form or next(iter(FORMS)), itertools.chain(before, lines)
+
+
+def _head(lines: Iterator[str]) -> list[str]:
+    """The lines to the first request: with a header, the second that says anything."""
+    head: list[str] = []
+    for line in lines:
+        head.append(line)
+        if sum(map(_says, head[-MOST_HEAD:])) > 1 or len(head) >= MOST_HEAD:
+            break
+    return head
+
+
+def _says(line: str) -> bool:
+    return bool(line.strip().removeprefix("\ufeff"))
 
 
 def _trace(path: str, why: str, allowed: str, remedy: str) -> Problem:

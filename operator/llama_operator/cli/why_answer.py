@@ -127,8 +127,8 @@ def _scaling(raw: Mapping[str, Any], scaling: Mapping[str, Any]) -> dict[str, An
     if not scaling:
         return {"enabled": True, "message": "the autoscaler has decided nothing yet"}
     kept = (
-        "desiredReplicas", "currentReplicas", "loadingReplicas", "askedReplicas", "minReplicas", "maxReplicas", "openWindows", "reason",
-        "message", "observedTime", "votes", "cappedBy", "changes",
+        "desiredReplicas", "currentReplicas", "loadingReplicas", "askedReplicas", "minReplicas", "maxReplicas", "openWindows",
+        "scaleDownWindow", "reason", "message", "observedTime", "votes", "cappedBy", "changes",
     )  # fmt: skip
     return {"enabled": True} | {name: scaling[name] for name in kept if name in scaling}
 

@@ -78,6 +78,10 @@ def _scaling(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]
     grid.add_row("there", f"{scaling.get('currentReplicas')}, of which {scaling.get('loadingReplicas', 0)} do not serve yet")
     asked = scaling.get("askedReplicas")
     grid.add_row("asked for", "not known: nothing could be seen" if asked is None else f"{asked} by the demand")
+    window = scaling.get("scaleDownWindow") or {}
+    if window.get("seconds") is not None:
+        why = window.get("message") or "for a reason that is not told"
+        grid.add_row("kept for", f"{window['seconds']:.0f} s after they were last needed, {why}")
     for cap in scaling.get("cappedBy") or []:
         grid.add_row("capped by", f"{CAPS.get(cap.get('by'), cap.get('by'))}: {cap.get('message')}")
     yield _titled(title, Group(Text(f"{scaling['reason']}: {_sentence(scaling.get('message') or '-')}{when}"), grid))

@@ -17,6 +17,8 @@ from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteV
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
 from llama_operator.scaling.bounds import bounds_at
+from llama_operator.scaling.costs import down_window
+from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.policy import Replicas, decide
 from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.scaling.votes import Vote
@@ -80,6 +82,7 @@ async def look(
         votes=_votes(decision.votes, signals),
         asked=decision.asked,
         expected=decision.expected,
+        down=down_window(policy.scale_down_seconds, policy.costs, Loads.of(decision.memory.get("loads")), policy.load_seconds),
         bounds=BoundsView(
             least=bounds.least, most=bounds.most, least_by=bounds.least_by, most_by=bounds.most_by, windows=tuple(bounds.windows)
         ),

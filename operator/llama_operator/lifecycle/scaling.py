@@ -47,6 +47,7 @@ def policy_of(spec: LlamaDeploymentSpec, plan: Mapping[str, Any] | None, bounds:
     if ttft is not None and not isinstance(rates, NoRates):
         service = Service(prefill=rates.prefill, slots=float(rates.slots), itl=rates.itl, kv=rates.kv)
     each, idle = objective.in_flight_per_replica, scaling.idle_seconds(bounds.least)
+    down = scaling.scale_down_stabilization_seconds
     return Policy(
         min_replicas=bounds.least,
         max_replicas=bounds.most,
@@ -57,7 +58,7 @@ def policy_of(spec: LlamaDeploymentSpec, plan: Mapping[str, Any] | None, bounds:
         service=service,
         load_seconds=None if isinstance(rates, NoRates) else rates.load_seconds,
         scale_up_seconds=float(scaling.scale_up_stabilization_seconds),
-        scale_down_seconds=float(scaling.scale_down_stabilization_seconds),
+        scale_down_seconds=None if down is None else float(down),
         idle_seconds=None if idle is None else float(idle),
         gpus=shape.gpus if isinstance(shape, GangShape) else 1,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from llama_operator.api.conditions import ConditionType
 from llama_operator.lifecycle.observed import rfc3339, timestamp
+from llama_operator.scaling.costs import DownWindow
 
 CHANGES = 10
 """That are kept, newest first."""
@@ -65,6 +66,8 @@ class ScalingView:
     expected: float | None = None
     """Replicas that the forecast expects to be needed within one load time, before rounding and bounds."""
     bounds: BoundsView | None = None
+    down: DownWindow | None = None
+    """How long the need for fewer must have lasted; None: not told."""
     foreign: str | None = None
     """Who else writes the number of replicas, and what to do, in words; None where nobody does."""
 
@@ -95,6 +98,8 @@ def block(scaling: ScalingView, current: int, loading: int, waiting: str, previo
     if scaling.bounds is not None:
         made["minReplicas"], made["maxReplicas"] = scaling.bounds.least, scaling.bounds.most
         made["openWindows"] = list(scaling.bounds.windows)
+    if scaling.down is not None:
+        made["scaleDownWindow"] = {"seconds": round(scaling.down.seconds), "message": scaling.down.why}
     if scaling.memory:
         # Never an empty object: server-side apply turns one that had entries before into null, which the API server then refuses.
         made["memory"] = dict(scaling.memory)
@@ -121,12 +126,16 @@ def caps(scaling: ScalingView, waiting: str) -> list[dict[str, str]]:
             verb = "allows" if asked > bounds.most else "keeps"
             found.append({"by": "window" if " of window " in name else "bounds", "message": f"{asked} would do; {name} {verb} {bounded}"})
     if bounded is not None and bounded != scaling.desired:
-        field = "scaleUpStabilizationSeconds" if bounded > scaling.desired else "scaleDownStabilizationSeconds"
-        message = f"{bounded} would do; {scaling.desired} stay until that has lasted {field}"
+        long = "scaleUpStabilizationSeconds" if bounded > scaling.desired else _down(scaling.down)
+        message = f"{bounded} would do; {scaling.desired} stay until that has lasted {long}"
         found.append({"by": "stabilization", "message": message})
     if waiting:
         found.append({"by": "placement", "message": waiting})
     return found
+
+
+def _down(window: DownWindow | None) -> str:
+    return "the down window" if window is None else f"{window.seconds:.0f} s, {window.why}"
 
 
 def changes_of(scaling: ScalingView, before: Mapping[str, Any], now: float) -> list[dict[str, Any]]:

@@ -35,6 +35,27 @@ class Costs:
         return self.short / (self.short + self.spare)
 
 
+@dataclass(frozen=True, kw_only=True)
+class DownWindow:
+    """How long the need for fewer replicas must have lasted, in seconds, and where that is from."""
+
+    seconds: float
+    why: str
+
+
+def down_window(given: float | None, costs: Costs, loads: Loads, told: float | None) -> DownWindow:
+    """What the user gave, else the rule of `keep_seconds`. `told`: the load time as far as it is known before the first load."""
+    if given is not None:
+        return DownWindow(seconds=given, why="as scaleDownStabilizationSeconds says")
+    if loads.samples:
+        of = f"at loads of {loads.seconds(told):.0f} s"
+    elif told is not None:
+        of = f"at loads of {told:.0f} s as planned; none was seen yet"
+    else:
+        of = "and no load was seen yet"
+    return DownWindow(seconds=keep_seconds(costs, loads, told), why=f"by what being wrong costs, {of}")
+
+
 def keep_seconds(costs: Costs, loads: Loads, told: float | None) -> float:
     """The down window where the user gave none, in seconds. `told`: the load time as far as it is known before the first load."""
     if not loads.samples and told is None:

@@ -57,7 +57,7 @@ class Policy:
     load_seconds: float | None = None
     """From order to ready, as far as it is known before the first load. None: not at all."""
     scale_up_seconds: float = 0.0
-    scale_down_seconds: float | None = 300.0
+    scale_down_seconds: float | None = None
     """None: as the costs and the load time have it (costs.py)."""
     idle_seconds: float | None = None
     """Without a request for so long the last replica goes, where `min_replicas` is 0. None: it goes and comes as any other."""

@@ -1,8 +1,8 @@
 """What one replica can do, as the policy believes: the planner's numbers, corrected by what is measured.
 
 prompt tokens per second    raised to any rate that was seen; lowered towards the rate seen while requests wait and slots and cache are
-                            free: then prompts are what they wait for. Not while a replica is young: it has free slots, and what waits
-                            does so where it came to, at the others
+                            free where they wait: then prompts are what they wait for. Not while a replica is young: it has free slots,
+                            and what waits does so where it came to, at the others
 seconds per token           running sequences / tokens per second, seen while nothing waits and prompts take little
 slots, KV room              the engine's settings: believed
 tokens of a request         prompt and generated tokens per request that ended, as seen
@@ -79,7 +79,9 @@ def learn(service: Service, load: Load, ready: int, *, young: bool = False) -> S
         return service
     each = load.prompt_rate / ready
     prefill = max(service.prefill, each)
-    full = max(load.running / (ready * service.slots), load.kv_use / ready) > BOUND_USE
+    # Where it is known who waits, those replicas count: others may be idle, since nothing moves from one queue to another.
+    uses = [max(running / service.slots, use) for running, use in load.queues]
+    full = min(uses or [max(load.running / (ready * service.slots), load.kv_use / ready)]) > BOUND_USE
     if load.waiting and not full and not young:
         prefill += PACE * (each - prefill)
     itl = service.itl

@@ -82,6 +82,8 @@ class Load:
     """Requests of the last minute or so whose first token came within so many seconds, by that bound. None: not measured."""
     last_request: float | None = None
     """When a request last came to a replica or left one, seconds since 1970. None: not known of every replica."""
+    queues: Sequence[tuple[float, float]] = ()
+    """Of each replica in whose engine requests wait: sequences in its batch, and the share of its KV cache in use."""
     holder_seen: bool = False
     """Whether anything is held can be seen: a proxy or router says how many, be it none."""
 
@@ -139,6 +141,7 @@ def read_load(
         kv_use=_over(fresh, busy, metric.VLLM_KV_USE),
         first_tokens=_first_tokens(fresh),
         last_request=max(last.values()) if seen and seen <= last.keys() else None,
+        queues=_queues(fresh),
         holder_seen=any(item.name in metric.HELD_FAMILIES for item in fresh),
     )
 
@@ -174,6 +177,14 @@ def _before(series: Sequence[Series]) -> tuple[float | None, float]:
     held = sum(item.value for item in earlier if item.name in metric.HELD_FAMILIES)
     in_hand = sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
     return held + in_hand, fmean(spans)
+
+
+def _queues(series: Sequence[Series]) -> tuple[tuple[float, float], ...]:
+    """Batch and cache of each replica in whose engine requests wait; one that does not tell both is left out."""
+    running = {item.pod: item.value for item in series if item.name == metric.VLLM_RUNNING}
+    use = {item.pod: item.value for item in series if item.name == metric.VLLM_KV_USE}
+    waiting = sorted({item.pod for item in series if item.name == metric.VLLM_WAITING and item.value})
+    return tuple((running[pod], use[pod]) for pod in waiting if pod in running and pod in use)
 
 
 def _over(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:

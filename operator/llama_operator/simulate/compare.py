@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from llama_operator.simulate.document import REFERENCE
-from llama_operator.simulate.engine import Setup, simulate
+from llama_operator.simulate.engine import Change, Setup, simulate
 from llama_operator.simulate.figures import Figures, figures
 from llama_operator.simulate.lineup import OURS, Entry, Named, Objective, scaler
 from llama_operator.simulate.plot import Plot, plot_of
@@ -31,6 +31,10 @@ class Run:
     figures: Figures
     plot: Plot
     change: str = ""
+    changes: tuple[Change, ...] = ()
+    """Of the wanted number, oldest first."""
+    cramped: float = 0.0
+    """Seconds in which more replicas were wanted than there was place for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class Elsewhere:
     accelerator: str
     service: Service
     gpus: int
+    places: int | None = None
+    """As `Setup.places`, of these replicas."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +89,10 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
     """The settings beside those of the contest, each with its name."""
     setup, objective = contest.setup, contest.objective
     for minimum in (setup.minimum - 1, setup.minimum + 1):
-        if 0 <= minimum <= setup.maximum:
+        if 0 <= minimum <= setup.maximum and _fits(setup, minimum, setup.maximum):
             yield f"min={minimum}", replace(setup, minimum=minimum, initial=max(setup.initial, minimum)), objective
     for maximum in (setup.maximum - 1, setup.maximum + 1):
-        if maximum >= max(setup.minimum, 1):
+        if maximum >= max(setup.minimum, 1) and _fits(setup, setup.minimum, maximum):
             yield f"max={maximum}", replace(setup, maximum=maximum, initial=min(setup.initial, maximum)), objective
     for factor in (0.75, 1.25):
         if objective.of_ttft:
@@ -97,7 +103,15 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
         if target != objective.in_flight:
             yield f"target={target:g}", setup, replace(objective, in_flight=target)
     for other in contest.elsewhere:
-        yield f"accelerator={other.accelerator}", replace(setup, service=other.service), objective
+        yield (
+            f"accelerator={other.accelerator}",
+            replace(setup, service=other.service, places=other.places),
+            replace(objective, gpus=other.gpus),
+        )
+
+
+def _fits(setup: Setup, least: int, most: int) -> bool:
+    return setup.windows is None or setup.windows.fits(least, most)
 
 
 def _known(contest: Contest, watch: Watch) -> Run:
@@ -115,4 +129,5 @@ def _known(contest: Contest, watch: Watch) -> Run:
 
 def _run(contest: Contest, chosen: Scaler, setup: Setup, watch: Watch) -> Run:
     outcome = simulate(watch(chosen.name, contest.traffic), chosen, setup)
-    return Run(figures=figures(outcome, contest.ttft_seconds), plot=plot_of(outcome, contest.traffic))
+    plot = plot_of(outcome, contest.traffic)
+    return Run(figures=figures(outcome, contest.ttft_seconds), plot=plot, changes=tuple(outcome.changes), cramped=outcome.cramped)

@@ -1,8 +1,9 @@
 """The run: requests in, a scaler that looks now and then, and what came of it. Deterministic: the same seed, the same answer.
 
 At one moment things happen in this order: a replica's prefill or decode ends, a replica becomes ready, a request arrives, Prometheus
-scrapes, the scaler looks. A request goes to the ready replica with the fewest in hand, the oldest first; where none takes it, it is held
-at the router and goes first-come, first-served to the next that does.
+scrapes, the scaler looks. A request goes to a ready replica (`Routing`: which); where none takes it, it is held
+at the router and goes first-come, first-served to the next that does. Where places are limited, a replica that finds none waits for
+one, and neither costs nor loads until then.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from llama_operator.scaling.bounds import Bounds
 from llama_operator.simulate.replica import NEVER, Job, Replica, State
 from llama_operator.simulate.service import Request, Service
-from llama_operator.simulate.view import ReadyReplica, Sample, Scaler, Scrape, View
+from llama_operator.simulate.view import Ask, ReadyReplica, Sample, Scaler, Scrape, View
+from llama_operator.simulate.windows import Windows
 
 REPLICA, READY, SCRAPE, LOOK = 0, 1, 3, 4
 ARRIVAL = 2
+Routing = Literal["least", "round-robin"]
+"""Where a request goes: to the ready replica with the fewest in hand, which takes a router that knows them all; or as this operator's
+clusters do it: it enters at a replica's pod drawn at random, whose own router takes the replicas one after the other."""
+LEAST: Routing = "least"
+ROUND_ROBIN: Routing = "round-robin"
+ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN)
+NO_ROOM = "NoRoom"
+"""Our policy's reason where it asks for no more because there is no place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +62,27 @@ class Setup:
     grace: float = 600.0
     """After the last arrival, for what is still in hand; what is not served by then counts as unserved."""
     seed: int = 0
+    windows: Windows | None = None
+    """In which other bounds count than `minimum` and `maximum`."""
+    places: int | None = None
+    """Replicas that the cluster holds at once, those that drain included. None: any number."""
+    routing: Routing = LEAST
+
+    def bounds(self, now: float) -> tuple[Bounds, float]:
+        """What counts at `now`, and until when it surely does."""
+        if self.windows is None:
+            return Bounds(least=self.minimum, most=self.maximum), math.inf
+        return self.windows.at(now, self.minimum, self.maximum)
 
 
 class Change(NamedTuple):
-    """The wanted number was changed."""
+    """The wanted number was changed. `message` is the scaler's own, where it gives one."""
 
     time: float
     before: int
     after: int
     reason: str
+    message: str = ""
 
 
 class Point(NamedTuple):
@@ -90,6 +113,8 @@ class Outcome:
     """From arrival to the last token, over all that were served."""
     prompted: float = 0.0
     generated: float = 0.0
+    cramped: float = 0.0
+    """Seconds in which the scaler wanted more replicas than there was place for."""
     end: float = 0.0
     changes: list[Change] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
@@ -124,14 +149,22 @@ class _Run:
         self.serving: list[Replica] = []
         self.held: deque[Job] = deque()
         self.in_system = 0
-        self.wanted = min(max(setup.initial, setup.minimum), setup.maximum)
+        self.bounds, self.bounded_until = setup.bounds(0.0)
+        self.wanted = min(max(setup.initial, self.bounds.least), self.bounds.most)
+        self.places = math.inf if setup.places is None else setup.places
+        self.unplaced = 0
         self.memory: Any = None
         self.scrapes: deque[Scrape] = deque()
         self.accepts = math.inf if setup.service.accepts is None else setup.service.accepts
         self.made = 0
+        # Routers draw from a source of their own: loads are the same whatever the routing.
+        self.doors = random.Random(f"doors {setup.seed}")
+        self.turns: dict[str, int] = {}
+        self.choose = self._fewest if setup.routing == LEAST else self._next
 
     def run(self, requests: Iterable[Request]) -> Outcome:
-        for _ in range(self.wanted):
+        self.unplaced = max(self.wanted - int(min(self.places, self.wanted)), 0)
+        for _ in range(self.wanted - self.unplaced):
             replica = self._order(0.0, ready_at=0.0)
             self._ready(replica)
         self._put(0.0, SCRAPE, None)
@@ -193,16 +226,33 @@ class _Run:
 
     def _dispatch(self, now: float) -> None:
         while self.held:
-            least: Replica | None = None
-            fewest = self.accepts
-            for replica in self.serving:
-                if replica.in_hand < fewest:
-                    least, fewest = replica, replica.in_hand
-            if least is None:
+            chosen = self.choose()
+            if chosen is None:
                 return
-            least.advance(now)
-            least.take(self.held.popleft())
-            self._changed(least)
+            chosen.advance(now)
+            chosen.take(self.held.popleft())
+            self._changed(chosen)
+
+    def _fewest(self) -> Replica | None:
+        """The oldest of those with the fewest in hand; None where nobody takes one more."""
+        least: Replica | None = None
+        fewest = self.accepts
+        for replica in self.serving:
+            if replica.in_hand < fewest:
+                least, fewest = replica, replica.in_hand
+        return least
+
+    def _next(self) -> Replica | None:
+        """The next in turn at the router of a pod drawn at random, those left out that are full; None where all are."""
+        count = len(self.serving)
+        if not count:
+            return None
+        door = self.serving[self.doors.randrange(count)].name
+        turn = self.turns.get(door)
+        turn = self.doors.randrange(count) if turn is None else turn
+        self.turns[door] = turn + 1
+        in_turn = (self.serving[(turn + step) % count] for step in range(count))
+        return next((replica for replica in in_turn if replica.in_hand < self.accepts), None)
 
     def _progress(self, replica: Replica, prefilled: bool, now: float) -> None:
         replica.advance(now)
@@ -237,6 +287,14 @@ class _Run:
         replica.state, replica.gone_at = State.GONE, now
         self._count(replica, now)
         self.replicas.remove(replica)
+        self._place(now)
+
+    def _place(self, now: float) -> None:
+        """Those that wait for a place begin to load, as far as there is any."""
+        while self.unplaced and len(self.replicas) < self.places:
+            self.unplaced -= 1
+            replica = self._order(now)
+            self._put(replica.ready_at, READY, replica)
 
     def _count(self, replica: Replica, now: float) -> None:
         self.outcome.replica_seconds += now - replica.ordered
@@ -251,7 +309,7 @@ class _Run:
                 continue
             replica.advance(now)
             counters = (replica.kv_used, replica.prompted, replica.generated, replica.finished)
-            samples.append(Sample(replica.name, replica.running, replica.waiting, *counters))
+            samples.append(Sample(replica.name, replica.running, replica.waiting, *counters, replica.last_request))
         scrape = Scrape(now, tuple(samples), len(self.held))
         self.scrapes.append(scrape)
         points = self.outcome.points
@@ -263,6 +321,9 @@ class _Run:
 
     def _look(self, now: float) -> None:
         sight = self.scaler.sight
+        if now >= self.bounded_until:
+            self.bounds, self.bounded_until = self.setup.bounds(now)
+        bounds = self.bounds
         seen = now - self.setup.lag
         while len(self.scrapes) > 1 and self.scrapes[1].time <= seen and self.scrapes[0].time < seen - sight.history:
             self.scrapes.popleft()
@@ -273,30 +334,37 @@ class _Run:
             scrapes=[scrape for scrape in self.scrapes if scrape.time <= seen],
             wanted=self.wanted,
             ready=ready,
-            loading=len(self.replicas) - len(ready) - len(draining),
+            loading=len(self.replicas) - len(ready) - len(draining) + self.unplaced,
             draining=draining,
-            minimum=self.setup.minimum,
-            maximum=self.setup.maximum,
+            minimum=bounds.least,
+            maximum=bounds.most,
+            bounded_by=(bounds.least_by, bounds.most_by),
+            room=None if self.setup.places is None else max(self.setup.places - len(self.replicas) - self.unplaced, 0),
         )
         asked = self.scaler.look(view, self.memory)
         self.memory = asked.memory
-        if asked.replicas is not None:
-            self._want(min(max(asked.replicas, self.setup.minimum), self.setup.maximum), asked.reason, now)
+        # Who says nothing keeps what is wanted, but not beyond bounds that moved.
+        wanted = self.wanted if asked.replicas is None else asked.replicas
+        self._want(min(max(wanted, bounds.least), bounds.most), asked, now)
+        if self.unplaced or asked.reason == NO_ROOM:
+            self.outcome.cramped += sight.every
         self._put(now + sight.every, LOOK, None)
 
-    def _want(self, wanted: int, reason: str, now: float) -> None:
+    def _want(self, wanted: int, asked: Ask, now: float) -> None:
         if wanted == self.wanted:
             return
-        self.outcome.changes.append(Change(now, self.wanted, wanted, reason))
-        for _ in range(wanted - self.wanted):
-            replica = self._order(now)
-            self._put(replica.ready_at, READY, replica)
+        self.outcome.changes.append(Change(now, self.wanted, wanted, asked.reason, asked.message))
+        self.unplaced += max(wanted - self.wanted, 0)
+        self._place(now)
         for _ in range(self.wanted - wanted):
             self._drain(now)
         self.wanted = wanted
 
     def _drain(self, now: float) -> None:
-        """The newest that loads; else of the ready ones the emptiest, and of those the newest. No stream is cut."""
+        """One without a place, the newest that loads, or of the ready ones the emptiest and of those the newest. No stream is cut."""
+        if self.unplaced:
+            self.unplaced -= 1
+            return
         loading = [replica for replica in self.replicas if replica.state is State.LOADING]
         if loading:
             self._gone(loading[-1], now)

@@ -44,6 +44,8 @@ class History:
     step_seconds: float
     seconds: float
     gaps: int
+    begun: float | None = None
+    """When the first step began, in seconds since 1970."""
 
     @property
     def requests(self) -> int:
@@ -66,7 +68,9 @@ def read_history(requests: Rises, prompts: Rises, outputs: Rises, step_seconds: 
             steps.append(Step(time - times[0], whole, prompted, generated))
             counted, prompted, generated = max(counted - whole, 0.0), 0.0, 0.0
     every = round((times[-1] - times[0]) / step_seconds) + 1
-    return History(steps=steps, step_seconds=step_seconds, seconds=every * step_seconds, gaps=max(every - len(times), 0))
+    return History(
+        steps=steps, step_seconds=step_seconds, seconds=every * step_seconds, gaps=max(every - len(times), 0), begun=times[0] - step_seconds
+    )
 
 
 def synthesise(history: History, seed: int) -> Iterator[Request]:
@@ -80,6 +84,14 @@ def synthesise(history: History, seed: int) -> Iterator[Request]:
             arrival = step.begin + time * history.step_seconds
             first = arrival if first is None else first
             yield Request(arrival - first, prompt, output)
+
+
+def begun_at(history: History, seed: int) -> float | None:
+    """When the first of the requests comes that `synthesise` makes, in seconds since 1970; None where there is none."""
+    if history.begun is None or not history.steps:
+        return None
+    source, first = random.Random(seed), history.steps[0]
+    return history.begun + first.begin + min(source.random() for _ in range(first.requests)) * history.step_seconds
 
 
 def _lengths(source: random.Random, count: int, total: float) -> list[float]:

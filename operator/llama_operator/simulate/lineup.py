@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from llama_operator.api.duration import seconds_of
 from llama_operator.api.problems import Problem, show
+from llama_operator.api.v1alpha1 import SCALE_TO_ZERO_AFTER
 from llama_operator.scaling.policy import Policy
 from llama_operator.scaling.service import Service as Belief
 from llama_operator.simulate.document import REFERENCE
@@ -41,6 +43,8 @@ PEERS: Mapping[str, Callable[[float], Scaler]] = {
 }
 NAMES = (OURS, *PEERS, STATIC, REFERENCE)
 ALLOWED = f"one of {', '.join((OURS, *PEERS, f'{STATIC}:N', REFERENCE))}"
+IDLE_SECONDS = float(seconds_of(SCALE_TO_ZERO_AFTER) or 0)
+"""spec.autoscaling.scaleToZeroAfter where nothing is said."""
 MOST_REPLICAS = 1000
 """As the bound of spec.autoscaling.maxReplicas."""
 
@@ -71,7 +75,15 @@ class Objective:
     """Whether ours is told `ttft_seconds`, where it can be; else it is told `in_flight`."""
     scale_up_seconds: float = 0.0
     scale_down_seconds: float | None = None
-    """None: the policy's own."""
+    """None: as the costs and the load time have it."""
+    idle_seconds: float | None = IDLE_SECONDS
+    """Without a request for so long the last replica of ours goes, where the minimum is 0."""
+    load_seconds: float | None = None
+    """What ours is told of the load time before the first load. None: nothing."""
+    gpus: int = 1
+    """Of one replica: ours moves those of several one at a time."""
+    looks_for_room: bool = True
+    """Ours asks for no replica that has no place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +158,9 @@ def _ours(objective: Objective, setup: Setup) -> Scaler:
             in_flight_per_replica=objective.in_flight,
             scale_up_seconds=objective.scale_up_seconds,
         )
-    if objective.scale_down_seconds is not None:
-        policy = replace(policy, scale_down_seconds=objective.scale_down_seconds)
-    return Ours(policy=policy, kv=setup.service.kv)
+    policy = replace(policy, scale_down_seconds=objective.scale_down_seconds, load_seconds=objective.load_seconds)
+    policy = replace(policy, gpus=max(objective.gpus, 1))
+    return Ours(policy=policy, kv=setup.service.kv, idle_seconds=objective.idle_seconds, looks_for_room=objective.looks_for_room)
 
 
 def check_static(entries: list[Entry], minimum: int, maximum: int) -> Iterator[Problem]:

@@ -43,12 +43,12 @@ class Replica:
 
     __slots__ = (
         "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_service", "_time", "_token_rate", "_waiting",
-        "busy", "finished", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "version",
+        "busy", "finished", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "touched", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, service: Service, ordered: float) -> None:
         self.name = name
-        self.ordered = ordered
+        self.ordered = self.touched = ordered
         self.ready_at = NEVER
         self.gone_at = NEVER
         self.state = State.LOADING
@@ -78,6 +78,11 @@ class Replica:
         """Tokens reserved in the KV cache."""
         return self._kv
 
+    @property
+    def last_request(self) -> float:
+        """When a request last came or left; now, while there is any."""
+        return self._time if self.in_hand else self.touched
+
     def advance(self, now: float) -> None:
         """Let the time since the last event pass."""
         passed = now - self._time
@@ -96,6 +101,7 @@ class Replica:
 
     def take(self, job: Job) -> None:
         """A request comes in, behind all others."""
+        self.touched = self._time
         self.in_hand += 1
         self._waiting.append(job)
         self._admit()
@@ -128,6 +134,8 @@ class Replica:
                 ended.append(heapq.heappop(self._decoding)[2])
         if not self._decoding:
             self._clock = 0.0
+        if ended:
+            self.touched = self._time
         self.finished += len(ended)
         for job in ended:
             self.in_hand -= 1

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +27,8 @@ LONGEST_SECONDS = 366 * 86_400.0
 COPY_SHIFT_SECONDS = 7.3
 """Copy k starts k times this later, so that copies do not arrive in step."""
 AZURE_HEADER, CSV_HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens", "arrival_seconds,input_tokens,output_tokens"
+DATED = {"azure"}
+"""Formats whose times are dates."""
 HEADERS = {AZURE_HEADER: "azure", CSV_HEADER: "csv"}
 MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - the traces name no zone, and only differences count
 
@@ -76,6 +78,15 @@ def detect(line: str) -> str:
         allowed = f"one of the headers {' and '.join(HEADERS)}, or a JSON object"
         raise _bad(1, show(text), allowed, "Name the format that the file has with --format, or add the header.")
     return found
+
+
+def begun_at(lines: Sequence[str], form: str) -> float | None:
+    """When the first request of these lines came, in seconds since 1970; None where the format tells no date, or no request is among them.
+
+    The published Azure traces name no zone: their times are taken as UTC. Raises BadTraceError.
+    """
+    row = next(FORMS[form](_texts(lines)), None) if form in DATED else None
+    return None if row is None else row[1].time
 
 
 def superpose(copy: Callable[[], Iterable[Request]], copies: int) -> Iterator[Request]:

@@ -30,6 +30,8 @@ class Traffic:
     prompts: array[float] = field(default_factory=lambda: array("f"))
     outputs: array[float] = field(default_factory=lambda: array("f"))
     copies: int = 1
+    begun: float | None = None
+    """Seconds since 1970 of time 0; None: nobody knows."""
 
     def __iter__(self) -> Iterator[Request]:
         """In order of arrival."""

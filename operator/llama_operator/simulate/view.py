@@ -17,6 +17,8 @@ class Sample(NamedTuple):
     prompt_tokens: float
     output_tokens: float
     finished: int = 0
+    last_request: float = 0.0
+    """When a request last came to it or left it, in seconds of the simulation; now, while it has any."""
 
 
 class Scrape(NamedTuple):
@@ -56,6 +58,10 @@ class View:
     draining: tuple[str, ...]
     minimum: int
     maximum: int
+    bounded_by: tuple[str, str] = ("minReplicas", "maxReplicas")
+    """What sets the two, as messages name it."""
+    room: int | None = None
+    """How many more replicas there is place for; None: no limit is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +79,7 @@ class Ask(NamedTuple):
     replicas: int | None
     memory: Any = None
     reason: str = ""
+    message: str = ""
 
 
 class Scaler(Protocol):

@@ -338,7 +338,7 @@ def test_a_bad_last_line_is_told_before_anything_is_simulated(tmp_path: Path) ->
 def test_every_number_among_the_options_is_read() -> None:
     problems: list[Any] = []
     given = argparse.Namespace(**dict.fromkeys(BOUNDS, "5"))
-    given.load_spread = "0.5"
+    given.load_spread, given.idle = "0.5", "90"
     assert set(read_numbers(given, problems)) == set(BOUNDS)
     assert problems == []
 

@@ -67,6 +67,22 @@ def test_it_scales_up_and_reports_its_signals() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds", "why"),
+    [
+        ({"scaleDownStabilizationSeconds": 60}, 60, "as scaleDownStabilizationSeconds says"),
+        ({}, 160, "by what being wrong costs, at loads of 20 s"),
+    ],
+)
+def test_it_tells_the_down_window_that_holds_also_while_it_is_blind(given: dict[str, Any], seconds: float, why: str) -> None:
+    auto = {"minReplicas": 1, "maxReplicas": 4, "objective": {"inFlightPerReplica": 8}, **given}
+    kept = {"autoscaling": {"desiredReplicas": 1, "memory": {"loads": {"wanted": 1, "orders": [], "samples": [20.0]}}}}
+    for answers in (Answers((G0, 1)), Answers()):
+        view = look(answers, Scene().gang(0, GangState.READY), kept, autoscaling=auto)
+        assert view.down is not None
+        assert (view.down.seconds, view.down.why) == (seconds, why)
+
+
 def test_at_the_first_look_it_starts_from_what_is_there_within_the_bounds() -> None:
     scene = Scene().gang(0, GangState.READY).gang(1, GangState.LOADING).gang(2, GangState.LOADING)
     assert look(Answers((G0, 1)), scene).desired == 3

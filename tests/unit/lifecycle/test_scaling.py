@@ -66,6 +66,12 @@ def test_requests_in_flight_need_no_plan_and_take_its_load_time_where_there_is_o
     assert (known.load_seconds, known.service) == (240, None)
 
 
+@pytest.mark.parametrize("objective", [{"inFlightPerReplica": 8}, {"timeToFirstTokenSeconds": 6}])
+def test_a_down_window_that_is_not_given_is_the_policys_own_whatever_the_objective(objective: dict[str, Any]) -> None:
+    assert policy(scaled(objective), PLAN).scale_down_seconds is None
+    assert policy(scaled(objective, scaling={"scaleDownStabilizationSeconds": 300}), PLAN).scale_down_seconds == 300
+
+
 def test_an_objective_without_a_plan_cannot_come_this_far() -> None:
     with pytest.raises(TypeError, match="must have been refused"):
         policy(scaled({"timeToFirstTokenSeconds": 6}), None)

@@ -21,6 +21,8 @@ from llama_operator.lifecycle.scaling_view import (
     newest_change,
     says_something_new,
 )
+from llama_operator.scaling.costs import Costs, down_window
+from llama_operator.scaling.loads import Loads
 
 VIEW = ScalingView(
     enabled=True,
@@ -33,6 +35,7 @@ VIEW = ScalingView(
     votes=[VoteView(signal="requests", value=12.0, replicas=1.5, age_seconds=3.0)],
     asked=2,
     bounds=BoundsView(least=1, most=4),
+    down=down_window(60.0, Costs(), Loads(), None),
     memory={"since": 1.0},
 )
 BLIND = replace(
@@ -61,6 +64,16 @@ def test_the_block_says_what_is_wanted_what_is_there_and_what_each_signal_asks_f
     assert (said["cappedBy"], said["changes"]) == ([], [])
 
 
+def test_the_down_window_is_told_as_a_number_and_in_words() -> None:
+    assert status(VIEW)["autoscaling"]["scaleDownWindow"] == {"seconds": 60, "message": "as scaleDownStabilizationSeconds says"}
+    learned = replace(VIEW, down=down_window(None, Costs(), Loads(samples=(20.0,)), None), asked=1)
+    said = status(learned)["autoscaling"]
+    why = "by what being wrong costs, at loads of 20 s"
+    assert said["scaleDownWindow"] == {"seconds": 160, "message": why}
+    assert said["cappedBy"][0]["message"] == f"1 would do; 2 stay until that has lasted 160 s, {why}"
+    assert says_something_new(status(VIEW), said | {"autoscaling": said})
+
+
 def test_a_vote_that_could_not_be_seen_has_no_number_and_not_zero() -> None:
     unseen = replace(VIEW, votes=[VoteView(signal="cache", value=None, replicas=None, age_seconds=1.0)])
     assert status(unseen)["autoscaling"]["votes"] == [{"signal": "cache", "ageSeconds": 1.0}]
@@ -77,7 +90,11 @@ NIGHT = BoundsView(least=1, most=2, most_by="maxReplicas of window night", windo
         (replace(VIEW, asked=9, desired=4), "", [("bounds", "9 would do; maxReplicas allows 4")]),
         (replace(VIEW, asked=0, desired=1), "", [("bounds", "0 would do; minReplicas keeps 1")]),
         (replace(VIEW, asked=9, bounds=NIGHT), "", [("window", "9 would do; maxReplicas of window night allows 2")]),
-        (replace(VIEW, asked=1), "", [("stabilization", "1 would do; 2 stay until that has lasted scaleDownStabilizationSeconds")]),
+        (
+            replace(VIEW, asked=1),
+            "",
+            [("stabilization", "1 would do; 2 stay until that has lasted 60 s, as scaleDownStabilizationSeconds says")],
+        ),
         (replace(VIEW, asked=3), "", [("stabilization", "3 would do; 2 stay until that has lasted scaleUpStabilizationSeconds")]),
         (VIEW, "1 of 2 replicas wait for a place", [("placement", "1 of 2 replicas wait for a place")]),
     ],

@@ -57,6 +57,18 @@ def test_sum(sentence: str) -> None:
     assert (seen.in_flight, seen.held, seen.total) == (in_flight, held, in_flight + held)
 
 
+def test_of_replicas_whose_engines_have_a_queue_batch_and_cache_are_told() -> None:
+    use = metric.VLLM_KV_USE
+    of_a, of_b = ((series(RUNNING, pod, 64), series(use, pod, 0.5), series(WAITING, pod, queue)) for pod, queue in (("a", 3), ("b", 0)))
+    told = load(*of_a, *of_b)
+    assert isinstance(told, Load)
+    assert told.queues == ((64, 0.5),)
+    # One that does not tell its cache is left out: missing is not zero.
+    told = load(*of_a[::2], *of_b)
+    assert isinstance(told, Load)
+    assert told.queues == ()
+
+
 MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
     "a replica that serves and has no series": (
         (series(SERVE, "b", 1),),

@@ -143,6 +143,13 @@ def test_a_replica_that_just_came_makes_no_other_slower() -> None:
     assert learn(SERVICE, replace(LOAD, prompt_rate=14_000), 2, young=True).prefill == 7000
 
 
+def test_what_waits_at_full_replicas_makes_none_slower_however_idle_the_others_are() -> None:
+    """Requests that came to three before three more did: nothing moves from one queue to another."""
+    crowd = replace(LOAD, waiting=200, running=300, prompt_rate=4000, queues=((64, 0.2), (63, 0.2), (40, 0.95)))
+    assert learn(SERVICE, crowd, 6).prefill == 5000
+    assert learn(SERVICE, replace(crowd, queues=(*crowd.queues, (40, 0.2))), 6).prefill < 5000
+
+
 def test_prompts_that_wait_for_something_else_do_not_make_a_replica_ever_slower() -> None:
     """One is full and has a queue, another is idle: over both the slots are free, and hardly any prompt is computed."""
     stuck = replace(LOAD, waiting=10, running=64, prompt_rate=2)

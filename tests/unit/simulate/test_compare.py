@@ -27,7 +27,7 @@ from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.figures import percentiles
 from llama_operator.simulate.from_plan import service_of_rates
 from llama_operator.simulate.generate import CONVERSATION, KINDS, MOONCAKE, bursty, poisson
-from llama_operator.simulate.history import read_history, synthesise
+from llama_operator.simulate.history import begun_at, read_history, synthesise
 from llama_operator.simulate.lineup import Objective, check_static, read_policies, scaler
 from llama_operator.simulate.plot import BINS, demand_of, plot_of, width_of
 from llama_operator.simulate.policies.static import Static
@@ -276,6 +276,12 @@ def test_a_history_becomes_requests_that_add_up() -> None:
     assert sum(request.prompt for request in made) == pytest.approx(sum(prompts.values()), rel=0.02)
     assert sum(request.output for request in made) == pytest.approx(sum(outputs.values()), rel=0.02)
     assert made[0].arrival == 0
+    # Which is a moment: within the first step in which any request is counted, which ends when the counter was read.
+    ended = next(time for time in times if requests[time])
+    begun = begun_at(history, 4)
+    assert begun is not None
+    assert ended - 60 <= begun <= ended
+    assert begun == begun_at(history, 4) != begun_at(history, 5)
     assert all(one.arrival <= other.arrival for one, other in itertools.pairwise(made))
     assert (history.gaps, history.seconds) == (0, 2400)
 
@@ -287,6 +293,7 @@ def test_a_step_that_one_counter_does_not_cover_is_a_gap() -> None:
 
 
 def test_tokens_of_an_answer_that_goes_on_wait_for_its_end() -> None:
+    assert begun_at(read_history({}, {}, {}, 60), 0) is None
     history = read_history({0.0: 0.0, 60.0: 1.0}, {0.0: 100.0, 60.0: 0.0}, {0.0: 30.0, 60.0: 40.0}, 60)
     assert [tuple(step) for step in history.steps] == [(60.0, 1, 100.0, 70.0)]
 

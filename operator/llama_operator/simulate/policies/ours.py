@@ -27,6 +27,10 @@ class Ours:
     max_age: float = 60.0
     kv: float = 681_000.0
     """Tokens that the KV cache of a modelled replica holds, by which its share in use is known."""
+    idle_seconds: float | None = None
+    """The policy's, wherever the run's minimum is 0."""
+    looks_for_room: bool = True
+    """It asks for no replica that has no place; else they wait in the scheduler's queue."""
     name: str = "ours"
 
     @property
@@ -36,18 +40,33 @@ class Ours:
 
     def look(self, view: View, memory: Any) -> Ask:
         """One pass of the operator's autoscaler."""
-        policy = replace(self.policy, min_replicas=view.minimum, max_replicas=view.maximum)
+        policy = replace(
+            self.policy,
+            min_replicas=view.minimum,
+            max_replicas=view.maximum,
+            bounded_by=view.bounded_by,
+            idle_seconds=None if view.minimum else self.idle_seconds,
+        )
         expected = {replica.name for replica in view.ready if view.now - replica.since > self.max_age}
         live = {replica.name for replica in view.ready} | set(view.draining) | {ROUTER}
-        signals = read_load(read_series(view, self.kv), expected, live, EPOCH + view.now, self.max_age)
+        signals = read_load(read_series(view, self.kv, zero=policy.sleeps), expected, live, EPOCH + view.now, self.max_age)
         newest = max((EPOCH + replica.since for replica in view.ready), default=None)
-        replicas = Replicas(wanted=view.wanted, ready=len(view.ready), newest=newest)
+        replicas = Replicas(
+            wanted=view.wanted,
+            ready=len(view.ready),
+            newest=newest,
+            leaving=len(view.draining),
+            room=view.room if self.looks_for_room else None,
+            no_room="" if view.room is None else f"the cluster's GPUs hold {view.room or 'no'} more",
+        )
         decision = decide(policy, signals, replicas, memory or {}, EPOCH + view.now)
-        return Ask(decision.replicas, decision.memory, decision.reason)
+        return Ask(decision.replicas, decision.memory, decision.reason, decision.message)
 
 
-def read_series(view: View, kv: float) -> list[Series] | Missing:
-    """The newest scrape, and of counters the one before it, as Prometheus would answer the operator's query."""
+def read_series(view: View, kv: float, *, zero: bool = False) -> list[Series] | Missing:
+    """The newest scrape, and of counters the one before it, as Prometheus would answer the operator's query; with `zero` also when a
+    request last came, which the operator asks for where replicas may go to zero.
+    """
     if not view.scrapes:
         return Missing(reason="MetricsMissing", message="Prometheus has no scrape yet")
     scrape = view.scrapes[-1]
@@ -69,4 +88,7 @@ def read_series(view: View, kv: float) -> list[Series] | Missing:
             (metric.VLLM_FINISHED, sample.finished, old and (since, old.finished)),
         ):
             series.append(Series(name=name, pod=sample.replica, revision="1", time=time, value=value, before=last))
+        if zero:
+            moment = EPOCH + sample.last_request
+            series.append(Series(name=metric.LAST_REQUEST, pod=sample.replica, revision="1", time=time, value=moment))
     return series
