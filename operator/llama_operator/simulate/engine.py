@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from llama_operator.simulate.replica import NEVER, Job, Replica, State
+from llama_operator.simulate.replica import NEVER, Job, Rates, Replica, State
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import ReadyReplica, Sample, Scaler, Scrape, View
 
@@ -129,6 +129,7 @@ class _Run:
         self.scrapes: deque[Scrape] = deque()
         self.accepts = math.inf if setup.service.accepts is None else setup.service.accepts
         self.made = 0
+        self.rates = Rates(setup.service)
 
     def run(self, requests: Iterable[Request]) -> Outcome:
         for _ in range(self.wanted):
@@ -174,8 +175,7 @@ class _Run:
         heapq.heappush(self.events, (time, kind, self.order, what))
 
     def _changed(self, replica: Replica) -> None:
-        replica.changed()
-        time, prefilled = replica.due()
+        time, prefilled = replica.changed()
         if time < NEVER:
             # As `_put`, without the call: nothing happens more often.
             self.order += 1
@@ -198,6 +198,8 @@ class _Run:
             for replica in self.serving:
                 if replica.in_hand < fewest:
                     least, fewest = replica, replica.in_hand
+                    if not fewest:
+                        break
             if least is None:
                 return
             least.advance(now)
@@ -223,7 +225,7 @@ class _Run:
 
     def _order(self, now: float, ready_at: float | None = None) -> Replica:
         self.made += 1
-        replica = Replica(f"replica-{self.made}", self.setup.service, now)
+        replica = Replica(f"replica-{self.made}", self.rates, now)
         replica.ready_at = now + self.setup.load.draw(self.random) if ready_at is None else ready_at
         self.replicas.append(replica)
         return replica
