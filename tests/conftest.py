@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +21,10 @@ settings.register_profile(
 )
 settings.load_profile("project")
 
+
+if find_spec("sniffio") is None:
+    # httpcore looks for it at every request, through all folders of the path: that it is not there is known by now.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 gc.disable()
 
