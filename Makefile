@@ -18,7 +18,8 @@ help: ## list the targets
 demo: ## a real cluster, the operator, a trained Llama: an answer, a scale-up, a scale-down, and a closing table
 	@$(UV) run --frozen --quiet python -m playground.demo
 
-demo-down: cluster-down ## stop what the demo started; the machine is as it was, caches apart
+demo-down: ## stop what the demo started; the machine, or your cluster, is as it was, caches apart
+	@$(UV) run --frozen --quiet python -m playground.demo_down
 
 test: ## every test: without a cluster, with Ray and vLLM, on the real cluster
 	@deploy/bin/test-all

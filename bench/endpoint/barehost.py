@@ -151,7 +151,7 @@ class BareHost:
             self._start(f"g{gang}-0", {"LLAMA_ROLE": "replica", "LLAMA_GANG": str(gang), "LLAMA_RANK": "0", "LLAMA_HEAD": head})
 
     def _start(self, name: str, own: dict[str, str]) -> Pod:
-        kinds = ("agent", "http", "metrics", "gcs", "dashboard", "haproxy_metrics", "haproxy_stats", "ray_agent", "ray_client")
+        kinds = ("agent", "http", "metrics", "gcs", "dashboard", "haproxy_metrics", "haproxy_stats", "ray_agent")
         ports = {kind: free_port() for kind in kinds}
         directory = self._made(self.directory / name)
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "LLAMA_"))}
@@ -170,12 +170,9 @@ class BareHost:
         }
         for kind in ("agent", "http", "metrics", "gcs", "dashboard"):
             environment[f"LLAMA_{kind.upper()}_PORT"] = str(ports[kind])
-        extra = f"--dashboard-agent-listen-port={ports['ray_agent']}"
-        if name == "head":
-            extra += f" --ray-client-server-port={ports['ray_client']}"
-        else:
+        if name != "head":
             environment["RAY_SERVE_WORKER_PROXY_HTTP_PORT"] = str(ports["http"])
-        environment |= {"LLAMA_RAY_ARGS": extra, **own, **self.environment}
+        environment |= {"LLAMA_RAY_ARGS": f"--dashboard-agent-listen-port={ports['ray_agent']}", **own, **self.environment}
         with (directory / "agent.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "llama_serving.agent"], env=environment, stdout=log, stderr=log, cwd=directory

@@ -7,11 +7,15 @@ Imports are inside the functions: the agent needs the GCS client and none of Ser
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ray.serve import Application
 
 # The value of autoscaler_pb2.DRAIN_NODE_REASON_PREEMPTION: "the node goes away", as a spot machine does. The other reason
@@ -29,6 +33,47 @@ class RayNode:
     node_id: str
     labels: dict[str, str]
     alive: bool
+
+
+# Groups of Ray's commands that are not `start`. Ray's command line goes on where one cannot be imported; together they take
+# twice as long as all that `start` needs, before anything of the pod has started.
+OTHER_COMMANDS = ("ray.util.state.state_cli", "ray.dashboard.modules.job.cli", "ray.serve.scripts")
+
+# What the head's HTTP server answers: applications (the operator), Ray's own health, and `ray list` for whoever looks for a fault. Not
+# JobHead: who may submit a job runs what he likes beside the weights and the users' prompts.
+HEAD_MODULES = ("ReportHead", "ServeHead", "StateHead")
+LEAN_HOOK = "llama_serving.ray_internals.lean"
+
+
+def command_line() -> Callable[[list[str]], None]:
+    """Ray's own command line in this process, for `start`: see `OTHER_COMMANDS`, `HEAD_MODULES` and `lean`."""
+    os.environ.setdefault("RAY_START_HOOK", LEAN_HOOK)
+    for name in OTHER_COMMANDS:
+        sys.modules[name] = None  # type: ignore[assignment]  # what makes importing it an ImportError
+    from ray._private import services
+    from ray._private.ray_constants import PROCESS_TYPE_DASHBOARD
+    from ray.scripts.scripts import main
+
+    start_process = services.start_ray_process
+
+    def start_lean(command: list[str], process_type: str, *rest: Any, **options: Any) -> Any:
+        if process_type == PROCESS_TYPE_DASHBOARD:
+            command = [*command, f"--modules-to-load={','.join(HEAD_MODULES)}"]
+        return start_process(command, process_type, *rest, **options)
+
+    services.start_ray_process = start_lean
+
+    def run(arguments: list[str]) -> None:
+        sys.argv[1:] = arguments
+        main()
+
+    return run
+
+
+def lean(ray_params: Any, _head: bool) -> None:
+    """As Ray's start hook: no Ray Client server, which runs what anybody sends it and which nobody here uses, unless it was asked for."""
+    if not any(item.startswith("--ray-client-server-port") for item in sys.argv):
+        ray_params.ray_client_server_port = None
 
 
 def list_nodes(gcs_address: str, timeout: float = 5.0) -> list[RayNode]:
@@ -132,6 +177,18 @@ def skip_download(llm_config: Any) -> None:
     own that imports torch and transformers first. After `set_placement_group`, since Ray makes the group here.
     """
     llm_config.get_or_create_callback().ctx.run_init_node = False
+
+
+def skip_usage_report() -> None:
+    """Keep Ray's server from reporting what it serves, once the engine is there: an actor on the head that imports torch, seconds for
+    which the replica waits and 400 MB for good, although usage statistics are switched off.
+    """
+    from ray.llm._internal.serve.core.server import llm_server
+
+    def nothing(**_: Any) -> None:
+        """As Ray calls the report."""
+
+    llm_server.push_telemetry_report_for_all_models = nothing
 
 
 def engine_client(server: Any) -> Any:

@@ -26,6 +26,7 @@ QUESTION = "What is the capital of France?"
 PER_REPLICA = 4
 STREAMS = 8
 LONGEST_LOAD_SECONDS = 420
+MOUNTED = "  podTemplate: the machine's Python environment, mounted (see deploy/local)"
 
 
 class Demo:
@@ -59,7 +60,8 @@ class Demo:
             self._close(answer, peak)
 
     def _set_the_stage(self) -> tuple[Namespace, Any]:
-        with self.part("cluster: two nodes, eight fake GPUs each"):
+        foreign = self.stage.cluster.foreign
+        with self.part(f"cluster: {foreign.context}" if foreign else "cluster: two nodes, eight fake GPUs each"):
             self.stage.engine_ahead()
             self.stage.cluster_up()
         with self.part("images, Python environment, model"):
@@ -76,7 +78,7 @@ class Demo:
             space.wait_gone(NAME, 90)
         with self.part("from kubectl apply to Ready") as note:
             manifest = self.stage.small(NAME, autoscaling=autoscaling(2, in_flight=PER_REPLICA, down_seconds=30))
-            self.console.print(_yaml(manifest))
+            self.console.print(_yaml(manifest) + ("" if foreign else MOUNTED))
             space.apply(manifest)
             self._follow(space, lambda status: status.get("ready") == "1/1", 400)
             note("a token came out of the engine before it said so")
@@ -145,7 +147,7 @@ def _yaml(manifest: dict[str, Any]) -> str:
     import yaml
 
     shown = {**manifest, "spec": {key: value for key, value in manifest["spec"].items() if key != "podTemplate"}}
-    return str(yaml.safe_dump(shown, sort_keys=False)) + "  podTemplate: the machine's Python environment, mounted (see deploy/local)"
+    return str(yaml.safe_dump(shown, sort_keys=False))
 
 
 def main() -> int:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from localcluster.api import Api, ApiError
+from localcluster.errors import LocalClusterError
 from localcluster.waiting import wait_for
 
 NOT_FOUND = 404
+MADE_HERE = "llama-operator.dev/playground"
+"""The label of every namespace that the demo and the tests make."""
 LLAMAS = "/apis/llama-operator.dev/v1alpha1"
 CHILDREN = {
     "Pod": "/api/v1/namespaces/{ns}/pods",
@@ -31,8 +34,16 @@ class Namespace:
         self.name = name
 
     def make(self) -> Namespace:
-        """Make the namespace, with the restricted Pod Security profile only warned about: demo pods mount host folders."""
-        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
+        """Make the namespace, or take the one that an earlier run made. Raises LocalClusterError for anybody else's: what is in it is
+        theirs, and `remove` would take it with it.
+        """
+        found = self.get(f"/api/v1/namespaces/{self.name}")
+        if found and (found["metadata"].get("labels") or {}).get(MADE_HERE) != "true":
+            raise LocalClusterError(
+                f"namespace {self.name}: there is one in this cluster that was not made here (no label {MADE_HERE}=true). "
+                "Use another cluster, or remove it if it is not needed"
+            )
+        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": {MADE_HERE: "true"}}})
         return self
 
     def remove(self, seconds: float = 120) -> None:

@@ -1,7 +1,8 @@
 """The whole stage: cluster, images, Prometheus, the operator from its chart. The demo and the cluster tests begin with `Stage().prepare()`.
 
-On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded: LLAMA_OPERATOR_IMAGE and LLAMA_SERVING_IMAGE name images
-that it can pull, and LLAMA_PROMETHEUS_URL its Prometheus.
+On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded and no folder of this machine mounted: LLAMA_OPERATOR_IMAGE
+and LLAMA_SERVING_IMAGE name images that it can pull, LLAMA_PROMETHEUS_URL its Prometheus, LLAMA_DEMO_MODEL the source of the demo's model
+and LLAMA_DEMO_ACCELERATOR what it runs on.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ OPERATOR_IMAGE = "docker.io/llama-local/operator"
 IMAGE_SOURCES = ("operator", "serving/llama_serving", "pyproject.toml", "uv.lock", "LICENSE")
 PROMETHEUS_URL = "http://prometheus.monitoring:9090"
 PROMETHEUS = "/apis/apps/v1/namespaces/monitoring/deployments/prometheus"
-MODELS = ("smollm2-135m", "tiny-llama-tp2")
+TRAINED = "smollm2-135m"
+MODELS = (TRAINED, "tiny-llama-tp2")
+TRAINED_ON_THE_HUB = "hf://HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
 class Stage:
@@ -185,11 +188,11 @@ class Stage:
         }
         return _manifest(name, body)
 
-    def small(self, name: str, model: str = "smollm2-135m", *, args: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
-        """A LlamaDeployment of a model of the cache on vLLM's CPU engine."""
+    def small(self, name: str, model: str = TRAINED, *, args: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+        """A LlamaDeployment of a model of the cache on vLLM's CPU engine; on a foreign cluster the demo's trained one, from the hub."""
         body: dict[str, Any] = {
-            "model": {"source": f"file://{self.cluster.settings.models / model}", "servedName": name},
-            "hardware": {"accelerator": "cpu"},
+            "model": {"source": self._source(model), "servedName": name},
+            "hardware": {"accelerator": os.environ.get("LLAMA_DEMO_ACCELERATOR", "cpu") if self.cluster.foreign else "cpu"},
             "context": {"maxTokens": 1024},
             "engine": {"type": "vllm", "args": {"max_num_seqs": 8, **(args or {})}},
             "image": self.serving_image,
@@ -197,6 +200,13 @@ class Stage:
             **spec,
         }
         return _manifest(name, body)
+
+    def _source(self, model: str) -> str:
+        if not self.cluster.foreign:
+            return f"file://{self.cluster.settings.models / model}"
+        if model != TRAINED:
+            raise ForeignCluster(f"{model} lies in this machine's cache, which no pod of your cluster sees")
+        return os.environ.get("LLAMA_DEMO_MODEL", TRAINED_ON_THE_HUB)
 
 
 def image_key() -> str:

@@ -214,7 +214,7 @@ class Agent:
             )
         self._start = uuid.uuid4().hex
         environment = ray_environment(settings, os.environ, fast_path=fast_path, store=store)
-        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *ray_command(settings, self._start)]
+        command = [sys.executable, "-m", "llama_serving.agent.ray_main", *ray_command(settings, self._start)]
         log = settings.run_dir / RAY_LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:

@@ -36,6 +36,8 @@ def ray_command(settings: Settings, start: str) -> list[str]:
         "start",
         "--block",
         "--disable-usage-stats",
+        # It sends the workers' logs to the drivers. There are none, and the agent reads what it needs from the files.
+        "--include-log-monitor=false",
         f"--node-ip-address={settings.pod_ip}",
         # Not --node-name: Serve writes a node's name into HAProxy's configuration as the address of the proxy to fall back to, a pod's
         # name does not resolve, and HAProxy then refuses the whole configuration. Without one Ray takes the IP address. The agent
@@ -48,6 +50,8 @@ def ray_command(settings: Settings, start: str) -> list[str]:
     if settings.role == "head":
         command += [
             "--head",
+            # Ray's own autoscaler, which would order nodes from a cloud.
+            "--no-monitor",
             "--num-cpus=0",
             "--num-gpus=0",
             f"--port={settings.gcs_port}",

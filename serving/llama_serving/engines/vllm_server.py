@@ -7,11 +7,13 @@ seconds, and Serve imports this module first in a process of its own, on the hea
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from llama_serving import metrics, ray_internals, rundir, tracing
 from llama_serving.config import ServingConfig
 from llama_serving.deployment import llm_config, pin_to_gang, spans_pods
+from llama_serving.engines import model_info
 from llama_serving.server import Lifecycle, add_middleware
 
 # Short, the same for every model, and no user's text.
@@ -31,12 +33,15 @@ class VllmServer:
         """Import vLLM, start the engine, and return when the weights are in."""
         from ray.serve.llm import LLMConfig
         from ray.serve.llm.deployment import LLMServer
+        from vllm import envs
 
+        model_info.lay_out(Path(envs.VLLM_CACHE_ROOT))
         made = LLMConfig(**llm_config(self._config))
         if spans_pods(made.placement_group_config):
             group = pin_to_gang(made.placement_group_config, int(os.environ["LLAMA_GANG"]))
             ray_internals.set_placement_group(made, group)
         ray_internals.skip_download(made)
+        ray_internals.skip_usage_report()
         if config := tracing.configured(os.environ):
             tracing.prepare(config, os.environ)  # vLLM's exporter reads the environment
         self._server = LLMServer.sync_init(made)

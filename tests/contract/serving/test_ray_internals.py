@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -251,6 +254,52 @@ def test_ray_looks_for_no_model_files_when_it_is_told_not_to() -> None:
 
     assert CallbackCtx().run_init_node is True
     assert "run_init_node" in inspect.getsource(VLLMEngine.start)
+
+
+async def test_ray_s_server_reports_nothing_once_its_engine_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.llm._internal.serve.core.server import llm_server
+
+    from llama_serving import ray_internals
+
+    async def start() -> None:
+        """An engine's."""
+
+    def started() -> Any:
+        made = SimpleNamespace(engine=SimpleNamespace(start=start), _llm_config="the configuration")
+        return llm_server.LLMServer._start_engine(made)
+
+    reported: list[Any] = []
+
+    def report(all_models: list[Any]) -> None:
+        reported.extend(all_models)
+
+    monkeypatch.setattr(llm_server, "record_extra_usage_tag", lambda *_: None)
+    monkeypatch.setattr(llm_server, "push_telemetry_report_for_all_models", report)
+    await started()
+    assert reported == ["the configuration"], "what Ray does by itself"
+    ray_internals.skip_usage_report()
+    await started()
+    assert len(reported) == 1
+
+
+def test_what_is_laid_out_about_llama_is_what_vllm_finds_out_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else vLLM would ignore it (another hash), or believe a wrong answer."""
+    from vllm.model_executor.models.registry import ModelRegistry, _ModelInfo
+
+    from llama_serving.engines import model_info
+
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path))
+    llama = ModelRegistry.models["LlamaForCausalLM"]
+    told = model_info.FILE.read_text(encoding="utf-8")
+    assert json.loads(told)["hash"] == llama._get_modelinfo_module_hash(Path(inspect.getfile(llama.load_model_cls())))
+    assert llama._load_modelinfo_from_cache(json.loads(told)["hash"]) is None
+    model_info.lay_out(tmp_path)
+    read = llama._load_modelinfo_from_cache(json.loads(told)["hash"])
+    assert json.dumps(asdict(read)) == json.dumps(asdict(_ModelInfo.from_model_cls(llama.load_model_cls())))  # a tuple is a list in JSON
+    kept = tmp_path / "modelinfos" / model_info.FILE.name
+    kept.write_text("vLLM's own")
+    model_info.lay_out(tmp_path)
+    assert kept.read_text() == "vLLM's own"
 
 
 def test_the_versions_are_those_that_the_agent_lets_start() -> None:

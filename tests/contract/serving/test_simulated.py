@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,16 @@ def in_flight(pod: Pod) -> float | None:
     return sum(found.values()) if found else None
 
 
+def commands_of(host: BareHost) -> list[str]:
+    """The command lines of all its processes, told by the directory that its agents give them."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if str(host.sockets).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
 @pytest.fixture(scope="module")
 def traces() -> Iterator[Collector]:
     with collector() as made:
@@ -97,9 +109,24 @@ def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_i
     wait_for(lambda: in_flight(replica) == 1, 6, "our gauge counts the stream")
     wait_for(lambda: 1.0 in series(replica, "ray_serve_replica_processing_queries").values(), 6, "Serve's gauge counts the direct stream")
     wait_for(lambda: 1.0 in series(replica, "ray_vllm_num_requests_running").values(), 6, "the engine's gauge counts the stream")
-    assert replica.status()["engine"]["inFlight"] == 1
+    wait_for(lambda: replica.status()["engine"]["inFlight"] == 1, 6, "the agent's status counts the stream")
     stream.join(30)
     assert (stream.tokens, stream.done) == (560, True)
+
+
+def test_the_head_starts_what_a_deployment_needs_and_takes_no_jobs(shared: BareHost) -> None:
+    """Whoever can submit a job, or reach a Ray Client server, runs what he likes beside the weights; with the right token, too."""
+
+    def code(method: str, path: str, body: Any = None) -> int:
+        return call(method, shared.head.url("dashboard", path), body, shared.token)[0]
+
+    assert code("GET", "/api/serve/applications/") == 200
+    assert code("GET", "/api/v0/actors") == 200, "what `ray list` asks"
+    assert code("POST", "/api/jobs/", {"entrypoint": "id"}) in (404, 405)
+    commands = commands_of(shared)
+    assert any("gcs_server" in command for command in commands)
+    for idle in ("log_monitor.py", "autoscaler/_private/monitor.py", "ray.util.client.server"):
+        assert not [command for command in commands if idle in command], idle
 
 
 @pytest.mark.parametrize("way", [0, 1], ids=["through the head", "through the replica's pod"])

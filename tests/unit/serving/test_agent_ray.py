@@ -50,6 +50,11 @@ def head(tmp_path: Path) -> Iterator[Start]:
     (package.parent / "__init__.py").touch()
     (package / "__init__.py").touch()
     (package / "scripts.py").write_text(RAY)
+    private = package.parent / "_private"
+    private.mkdir()
+    (private / "__init__.py").touch()
+    (private / "services.py").write_text("def start_ray_process(): ...\n")
+    (private / "ray_constants.py").write_text("PROCESS_TYPE_DASHBOARD = 'dashboard'\n")
     made = tmp_path / "site" / "ray-2.60.0.dist-info"
     made.mkdir()
     (made / "METADATA").write_text("Metadata-Version: 2.1\nName: ray\nVersion: 2.60.0\n")

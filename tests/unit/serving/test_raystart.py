@@ -43,6 +43,15 @@ def test_the_head_runs_no_work_and_serves_the_dashboard_to_the_operator() -> Non
     assert option(command, "port") == "6379"
 
 
+def test_neither_ray_s_autoscaler_nor_a_forwarder_of_logs_runs_and_the_pod_template_may_want_one() -> None:
+    assert "--no-monitor" in ray_command(settings(LLAMA_ROLE="head"), START)
+    wants = ray_command(settings(LLAMA_RAY_ARGS="--include-log-monitor=true"), START)
+    assert [item for item in wants if item.startswith("--include-log-monitor")] == [
+        "--include-log-monitor=false",
+        "--include-log-monitor=true",
+    ]
+
+
 def test_only_rank_0_of_a_gang_carries_the_gang_s_resource() -> None:
     assert json.loads(option(ray_command(settings(), START), "resources")) == {"llama_gang": 1}
     two_pods = replace(CONFIG, pipeline_parallel=2).to_json()
