@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import ssl
+import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 from unittest.mock import patch
 
@@ -20,10 +22,20 @@ settings.register_profile(
 settings.load_profile("project")
 
 
+if find_spec("sniffio") is None:
+    # httpcore looks for it at every request, through all folders of the path: that it is not there is known by now.
+    sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays until the end: the garbage collector need not look through it again and again."""
-    gc.collect()
+    """What was imported and collected stays until the end: the garbage collector need not look through it again and again. And what tests
+    leave is little, so it looks less often than after each 700 new objects, its default.
+    """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from kubernetes.client import ApiClient
-from kubernetes.config import new_client_from_config
 
 from localcluster.errors import MissingTool
 from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import Stage
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
 
 FOREIGN = "LLAMA_KUBECONFIG" in os.environ
 LONGEST_SECONDS = 900
@@ -71,6 +73,8 @@ def client(stage: Stage, namespace: Namespace) -> Client:
 @pytest.fixture(scope="module")
 def api(request: pytest.FixtureRequest) -> Iterator[ApiClient]:
     """A client of the cluster. One that is named needs nothing but its API server here, no operator and no node."""
+    from kubernetes.config import new_client_from_config  # half a second, which every run that collects these tests would take
+
     path, context = os.environ.get("LLAMA_KUBECONFIG"), os.environ.get("LLAMA_CONTEXT")
     if not path:
         cluster = request.getfixturevalue("stage").cluster

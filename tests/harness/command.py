@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from unittest.mock import patch
 
 from llama_operator.cli.main import main
 
@@ -28,9 +27,7 @@ class Answer:
 def run(*argv: str, stdin: bytes = b"", encoding: str = "utf-8") -> Answer:
     """One command. Writes as a pipe of that encoding does, so that what it cannot say would raise."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True) for _ in range(2))
-    with redirect_stdout(out), redirect_stderr(err), _standard_input(stdin), patch.dict(os.environ):
-        for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
-            os.environ.pop(name, None)
+    with redirect_stdout(out), redirect_stderr(err), _standard_input(stdin), _no_terminal():
         status = main(list(argv))
     told = [stream.buffer.getvalue().decode() for stream in (out, err) if isinstance(stream.buffer, io.BytesIO)]
     return Answer(status=status, out=told[0], err=told[1])
@@ -44,6 +41,16 @@ def _standard_input(data: bytes) -> Iterator[None]:
         yield
     finally:
         sys.stdin = stdin
+
+
+@contextmanager
+def _no_terminal() -> Iterator[None]:
+    """Without the variables that speak of one. `patch.dict(os.environ)` would write all of the environment anew for each command."""
+    kept = {name: os.environ.pop(name) for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE") if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def assert_refused(argv: Sequence[str], says: Iterable[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.harness.programs import QUICK_GO
 
 from localcluster.settings import load
 
@@ -30,7 +32,8 @@ def promtool() -> Path:
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run it."""
-    return subprocess.run([promtool(), *arguments], capture_output=True, text=True, timeout=120, check=False)
+    given = [promtool(), *arguments]
+    return subprocess.run(given, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **QUICK_GO})
 
 
 def failures(folder: Path, rules: dict[str, Any], tests: list[dict[str, Any]], every: str = "1m") -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NoReturn
 
 PROGRAM = "kubectl llama"
@@ -60,7 +61,9 @@ def parsers() -> dict[str, tuple[list[str], bool]]:
     }
 
 
+@cache
 def _parser() -> tuple[_Parser, dict[str, _Parser]]:
+    """The whole table. Reading a line changes nothing in it, so one is enough for a process that reads several."""
     parser = _Parser(
         prog=PROGRAM,
         description="What the operator would say, without a cluster: does a model fit, is a file right; "

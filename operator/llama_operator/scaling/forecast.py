@@ -172,7 +172,7 @@ def trend(seen: Sequence[float], ahead: int) -> float:
         return 0.0
     step = len(span) / TREND_POINTS
     points = [(index, span[index]) for index in (int(step * number) for number in range(TREND_POINTS))]
-    slopes = sorted((high - low) / (later - earlier) for (earlier, low), (later, high) in combinations(points, 2))
+    slopes = sorted([(high - low) / (later - earlier) for (earlier, low), (later, high) in combinations(points, 2)])
     return slopes[int(TREND_SHARE * len(slopes))]
 
 

@@ -14,8 +14,8 @@ taken to do what the others do; where no busy replica has them, the rate is None
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from llama_operator.scaling.sane import MOST_COUNT, MOST_COUNTED
@@ -24,6 +24,9 @@ from llama_operator.telemetry import names as metric
 COUNTERS = (metric.VLLM_PROMPT_TOKENS, metric.VLLM_OUTPUT_TOKENS, metric.VLLM_FINISHED, metric.VLLM_FIRST_TOKEN, metric.LAST_REQUEST)
 MOST_SHARE = 1.01
 """Of a cache: a share above 1 by more than rounding was never measured."""
+_GAUGES = frozenset((*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES))
+_MOST = {**dict.fromkeys(COUNTERS, MOST_COUNTED), metric.VLLM_KV_USE: MOST_SHARE}
+"""Of a family: above it nothing was measured. Of all others MOST_COUNT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +108,7 @@ def read_load(
         return series
     mine = [item for item in series if item.pod in live]
     for item in mine:
-        if not 0 <= item.value <= _most(item.name):
+        if not 0 <= item.value <= _MOST.get(item.name, MOST_COUNT):
             what = metric.MEANINGS.get(item.name, "number of requests")
             return Missing(reason="MetricsInvalid", message=f"{item.name} of pod {item.pod} is {item.value}, which is no {what}")
     fresh = [item for item in mine if now - item.time <= max_age]
@@ -120,29 +123,30 @@ def read_load(
         return Missing(reason="MetricsMissing", message=f"Prometheus has no request metric of pod {pod}, which serves")
     if not expected and not fresh:
         return Missing(reason="MetricsMissing", message="Prometheus has no request metric of any pod yet")
-    in_hand = {pod: _in_hand([item for item in fresh if item.pod == pod]) for pod in sorted({item.pod for item in fresh})}
+    of_family = _by_family(fresh)
+    in_hand = _in_hand((item.pod, item.name, item.value) for item in fresh)
     in_flight = sum(in_hand.values())
     busy = {pod for pod, requests in in_hand.items() if requests}
     held = sum(item.value for item in fresh if item.name in metric.HELD_FAMILIES)
-    last = {item.pod: item.value for item in fresh if item.name == metric.LAST_REQUEST}
+    last = {item.pod: item.value for item in of_family.get(metric.LAST_REQUEST, ())}
     before, span = _before(fresh)
     return Load(
         in_flight=in_flight,
         held=held,
         age_seconds=max((now - item.time for item in fresh), default=0.0),
         replicas_seen=len(seen),
-        running=_over(fresh, busy, metric.VLLM_RUNNING),
-        waiting=_over(fresh, busy, metric.VLLM_WAITING),
-        prompt_rate=_rate(fresh, busy, metric.VLLM_PROMPT_TOKENS),
-        output_rate=_rate(fresh, busy, metric.VLLM_OUTPUT_TOKENS),
-        finish_rate=_rate(fresh, busy, metric.VLLM_FINISHED),
+        running=_over(of_family.get(metric.VLLM_RUNNING, ()), busy),
+        waiting=_over(of_family.get(metric.VLLM_WAITING, ()), busy),
+        prompt_rate=_rate(of_family.get(metric.VLLM_PROMPT_TOKENS, ()), busy),
+        output_rate=_rate(of_family.get(metric.VLLM_OUTPUT_TOKENS, ()), busy),
+        finish_rate=_rate(of_family.get(metric.VLLM_FINISHED, ()), busy),
         growth=None if before is None else (in_flight + held - before) / span,
         before=before,
-        kv_use=_over(fresh, busy, metric.VLLM_KV_USE),
-        first_tokens=_first_tokens(fresh),
+        kv_use=_over(of_family.get(metric.VLLM_KV_USE, ()), busy),
+        first_tokens=_first_tokens(of_family.get(metric.VLLM_FIRST_TOKEN, ())),
         last_request=max(last.values()) if seen and seen <= last.keys() else None,
         queues=_queues(fresh),
-        holder_seen=any(item.name in metric.HELD_FAMILIES for item in fresh),
+        holder_seen=any(family in of_family for family in metric.HELD_FAMILIES),
     )
 
 
@@ -153,30 +157,37 @@ def see_held(load: Load | Missing) -> Load | Missing:
     return Missing(reason="MetricsMissing", message="Prometheus has no series of a proxy that says whether it holds requests")
 
 
-def _most(family: str) -> float:
-    """Above it nothing was measured."""
-    if family == metric.VLLM_KV_USE:
-        return MOST_SHARE
-    return MOST_COUNTED if family in COUNTERS else MOST_COUNT
+def _by_family(series: Sequence[Series]) -> dict[str, list[Series]]:
+    """The series of each family, in their order."""
+    found: dict[str, list[Series]] = {}
+    for item in series:
+        found.setdefault(item.name, []).append(item)
+    return found
 
 
-def _in_hand(series: Sequence[Series]) -> float:
-    """Requests in one replica, by the larger of what Serve and the engine say."""
-    by_family = {family: sum(item.value for item in series if item.name == family) for family in metric.REPLICA_FAMILIES}
-    serve = max(by_family[family] for family in metric.SERVE_IN_FLIGHT)
-    return max(serve, sum(by_family[family] for family in metric.ENGINE_IN_FLIGHT))
+def _in_hand(values: Iterable[tuple[str, str, float]]) -> dict[str, float]:
+    """Requests in each replica, by the larger of what Serve and the engine say, from pod, family and value of every series."""
+    told: dict[str, dict[str, list[float]]] = {}
+    for pod, family, value in values:
+        told.setdefault(pod, {}).setdefault(family, []).append(value)
+    return {pod: _larger(told[pod]) for pod in sorted(told)}
+
+
+def _larger(told: Mapping[str, Sequence[float]]) -> float:
+    """Requests in one replica, from the values of its families."""
+    serve = max(sum(told.get(family, ())) for family in metric.SERVE_IN_FLIGHT)
+    return max(serve, sum(sum(told.get(family, ())) for family in metric.ENGINE_IN_FLIGHT))
 
 
 def _before(series: Sequence[Series]) -> tuple[float | None, float]:
     """What was in hand at the samples before, and how many seconds ago. A series without one began since: it held nothing then."""
-    gauges = [item for item in series if item.name in (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)]
+    gauges = [item for item in series if item.name in _GAUGES]
     spans = [item.time - item.before[0] for item in gauges if item.before and item.time > item.before[0]]
     if not spans:
         return None, 0.0
-    earlier = [replace(item, value=item.before[1] if item.before and abs(item.before[1]) <= MOST_COUNT else 0.0) for item in gauges]
-    held = sum(item.value for item in earlier if item.name in metric.HELD_FAMILIES)
-    in_hand = sum(_in_hand([item for item in earlier if item.pod == pod]) for pod in sorted({item.pod for item in earlier}))
-    return held + in_hand, fmean(spans)
+    earlier = [(item.pod, item.name, item.before[1] if item.before and abs(item.before[1]) <= MOST_COUNT else 0.0) for item in gauges]
+    held = sum(value for _, family, value in earlier if family in metric.HELD_FAMILIES)
+    return held + sum(_in_hand(earlier).values()), fmean(spans)
 
 
 def _queues(series: Sequence[Series]) -> tuple[tuple[float, float], ...]:
@@ -187,17 +198,19 @@ def _queues(series: Sequence[Series]) -> tuple[tuple[float, float], ...]:
     return tuple((running[pod], use[pod]) for pod in waiting if pod in running and pod in use)
 
 
-def _over(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:
+def _over(series: Sequence[Series], busy: Collection[str]) -> float | None:
     """The sum of a gauge. A busy pod without it counts as the mean of the others; None where none of them has it."""
-    mine = [item for item in series if item.name == family]
-    return _complete({pod: sum(item.value for item in mine if item.pod == pod) for pod in sorted({item.pod for item in mine})}, busy)
+    told: dict[str, list[float]] = {}
+    for item in series:
+        told.setdefault(item.pod, []).append(item.value)
+    return _complete({pod: sum(told[pod]) for pod in sorted(told)}, busy)
 
 
-def _rate(series: Sequence[Series], busy: Collection[str], family: str) -> float | None:
+def _rate(series: Sequence[Series], busy: Collection[str]) -> float | None:
     """The sum of a counter's rates per second. A counter that went back began anew: its rate is not known."""
     known: dict[str, float] = {}
     for item in series:
-        if item.name != family or item.before is None:
+        if item.before is None:
             continue
         time, value = item.before
         if item.time > time and math.isfinite(value) and 0 <= value <= item.value:
@@ -210,7 +223,7 @@ def _first_tokens(series: Sequence[Series]) -> dict[float, float] | None:
 
     A replica of which one bucket went back, or has no older sample, is left out whole: it began anew.
     """
-    mine = [item for item in series if item.name == metric.VLLM_FIRST_TOKEN and item.bound is not None]
+    mine = [item for item in series if item.bound is not None]
     anew = {item.pod for item in mine if item.oldest is None or not 0 <= item.oldest[1] <= item.value}
     risen: dict[float, float] = {}
     for item in mine:

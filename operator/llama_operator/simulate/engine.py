@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from llama_operator.scaling.bounds import Bounds
-from llama_operator.simulate.replica import NEVER, Job, Replica, State
+from llama_operator.simulate.replica import NEVER, Job, Rates, Replica, State
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import Ask, ReadyReplica, Sample, Scaler, Scrape, View
 from llama_operator.simulate.windows import Windows
@@ -157,6 +157,7 @@ class _Run:
         self.scrapes: deque[Scrape] = deque()
         self.accepts = math.inf if setup.service.accepts is None else setup.service.accepts
         self.made = 0
+        self.rates = Rates(setup.service)
         # Routers draw from a source of their own: loads are the same whatever the routing.
         self.doors = random.Random(f"doors {setup.seed}")
         self.turns: dict[str, int] = {}
@@ -207,8 +208,7 @@ class _Run:
         heapq.heappush(self.events, (time, kind, self.order, what))
 
     def _changed(self, replica: Replica) -> None:
-        replica.changed()
-        time, prefilled = replica.due()
+        time, prefilled = replica.changed()
         if time < NEVER:
             # As `_put`, without the call: nothing happens more often.
             self.order += 1
@@ -240,6 +240,8 @@ class _Run:
         for replica in self.serving:
             if replica.in_hand < fewest:
                 least, fewest = replica, replica.in_hand
+                if not fewest:
+                    break
         return least
 
     def _next(self) -> Replica | None:
@@ -273,7 +275,7 @@ class _Run:
 
     def _order(self, now: float, ready_at: float | None = None) -> Replica:
         self.made += 1
-        replica = Replica(f"replica-{self.made}", self.setup.service, now)
+        replica = Replica(f"replica-{self.made}", self.rates, now)
         replica.ready_at = now + self.setup.load.draw(self.random) if ready_at is None else ready_at
         self.replicas.append(replica)
         return replica

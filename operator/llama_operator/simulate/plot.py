@@ -78,8 +78,8 @@ def plot_of(outcome: Outcome, traffic: Traffic) -> Plot:
 def _binned(outcome: Outcome, traffic: Traffic, width: int) -> Iterator[tuple[int, list[float]]]:
     """The times to first token of each bin that has any, in order of arrival."""
     current, values = 0, list[float]()
-    for request, ttft in zip(traffic, outcome.ttft, strict=True):
-        index = int(request.arrival // width)
+    for arrival, ttft in zip(traffic.times(), outcome.ttft, strict=True):
+        index = int(arrival // width)
         if index != current and values:
             yield current, values
             values = []

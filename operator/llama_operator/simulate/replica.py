@@ -38,15 +38,28 @@ class Job:
         self.arrival, self.prompt, self.output = request
 
 
+class Rates(dict[tuple[int, bool], tuple[float, float]]):
+    """What `service.rates` gives, by its arguments: reckoned once for each size of a batch, and asked for at every event."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def __missing__(self, batch: tuple[int, bool]) -> tuple[float, float]:
+        """Reckon it."""
+        self[batch] = rates = self.service.rates(*batch)
+        return rates
+
+
 class Replica:
     """`ordered` and all other times in seconds of the simulation. `advance` before anything is changed; `changed` after it."""
 
     __slots__ = (
-        "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_service", "_time", "_token_rate", "_waiting",
+        "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_rates", "_service", "_time", "_token_rate", "_waiting",
         "busy", "finished", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "touched", "version",
     )  # fmt: skip
 
-    def __init__(self, name: str, service: Service, ordered: float) -> None:
+    def __init__(self, name: str, rates: Rates, ordered: float) -> None:
         self.name = name
         self.ordered = self.touched = ordered
         self.ready_at = NEVER
@@ -55,7 +68,7 @@ class Replica:
         self.version = 0
         self.in_hand = self.finished = 0
         self.busy = self.generated = self.prompted = 0.0
-        self._service = service
+        self._rates, self._service = rates, rates.service
         self._waiting: deque[Job] = deque()
         self._prefilling: deque[Job] = deque()
         self._decoding: list[tuple[float, int, Job]] = []
@@ -106,15 +119,6 @@ class Replica:
         self._waiting.append(job)
         self._admit()
 
-    def due(self) -> tuple[float, bool]:
-        """When the next thing happens if nothing else does before, and whether it is the end of a prefill."""
-        prefill = self._time + self._left / self._prompt_rate if self._prefilling else NEVER
-        if not self._decoding:
-            return prefill, True
-        left = self._decoding[0][0] - self._clock
-        decode = self._time + left / self._token_rate if left > 0 else self._time
-        return (prefill, True) if prefill <= decode else (decode, False)
-
     def happen(self, prefilled: bool) -> tuple[Job | None, list[Job]]:
         """What was due: the job that has its first token now, and those that have their last."""
         first: Job | None = None
@@ -140,17 +144,25 @@ class Replica:
         for job in ended:
             self.in_hand -= 1
             self._kv -= job.prompt + job.output
-        self._admit()
+        if self._waiting:
+            self._admit()
         return first, ended
 
-    def changed(self) -> None:
-        """The batch is another one: new rates, and what was due before is void."""
+    def changed(self) -> tuple[float, bool]:
+        """The batch is another one: new rates, and what was due before is void. When the next thing happens if nothing else does before,
+        and whether it is the end of a prefill.
+        """
         self.version += 1
-        self._prompt_rate, self._token_rate = self._service.rates(len(self._decoding), bool(self._prefilling))
+        decoding, prefilling = self._decoding, self._prefilling
+        self._prompt_rate, self._token_rate = prompt_rate, token_rate = self._rates[len(decoding), bool(prefilling)]
+        prefill = self._time + self._left / prompt_rate if prefilling else NEVER
+        if not decoding:
+            return prefill, True
+        left = decoding[0][0] - self._clock
+        decode = self._time + left / token_rate if left > 0 else self._time
+        return (prefill, True) if prefill <= decode else (decode, False)
 
     def _admit(self) -> None:
-        if not self._waiting:
-            return
         service = self._service
         while self._waiting and (running := len(self._prefilling) + len(self._decoding)) < service.slots:
             job = self._waiting[0]

@@ -95,7 +95,7 @@ def superpose(copy: Callable[[], Iterable[Request]], copies: int) -> Iterator[Re
 
 
 def _later(requests: Iterable[Request], seconds: float) -> Iterator[Request]:
-    return (Request(request.arrival + seconds, request.prompt, request.output) for request in requests)
+    return (Request(arrival + seconds, prompt, output) for arrival, prompt, output in requests)
 
 
 def _texts(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

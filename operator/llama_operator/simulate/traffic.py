@@ -5,6 +5,7 @@ A request takes 16 bytes here, and some 140 as an object: ten million of them ar
 
 from __future__ import annotations
 
+import heapq
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class Traffic:
     def __iter__(self) -> Iterator[Request]:
         """In order of arrival."""
         return superpose(self._rows, self.copies) if self.copies > 1 else self._rows()
+
+    def times(self) -> Iterator[float]:
+        """Of arrival alone, in the same order."""
+        return heapq.merge(*(map((index * COPY_SHIFT_SECONDS).__add__, self.arrivals) for index in range(self.copies)))
 
     def __len__(self) -> int:
         """Requests of all copies."""

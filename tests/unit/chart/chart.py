@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from tests.harness import yaml_files
+from tests.harness.programs import QUICK_GO
 
 from localcluster import programs
 
@@ -66,7 +67,7 @@ class Helm:
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run Helm without a cluster and without the user's configuration."""
-        clean = {**os.environ, "KUBECONFIG": os.devnull}
+        clean = {**os.environ, **QUICK_GO, "KUBECONFIG": os.devnull}
         return subprocess.run([self._program, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False, env=clean)
 
     def refuse(self, values: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from llama_operator.simulate.view import Ask, Sight, View
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "simulate" / "engine.json"
 WORLD = Setup(service=Service(), load=LoadTime(seconds=60, spread=0.3), initial=2, maximum=12, seed=5)
-CASES: dict[str, tuple[Iterable[Request], Setup]] = {
-    "conversation": (list(poisson(CONVERSATION, 1200, seed=1)), WORLD),
-    "code": (list(bursty(CODE, 1200, seed=2)), WORLD),
-    "flash": (list(flash_crowd(CONVERSATION, 900, seed=3, at=300)), replace(WORLD, lag=5.0, scrape=10.0)),
+CASES: dict[str, tuple[Callable[[], Iterable[Request]], Setup]] = {
+    "conversation": (lambda: poisson(CONVERSATION, 1200, seed=1), WORLD),
+    "code": (lambda: bursty(CODE, 1200, seed=2), WORLD),
+    "flash": (lambda: flash_crowd(CONVERSATION, 900, seed=3, at=300), replace(WORLD, lag=5.0, scrape=10.0)),
     "a slow batch in little room": (
-        list(poisson(CONVERSATION, 600, seed=4)),
+        lambda: poisson(CONVERSATION, 600, seed=4),
         replace(WORLD, service=Service(itl=0.03, itl_per_sequence=0.002, kv=20_000, chunk=512, accepts=16), initial=4),
     ),
 }
@@ -70,7 +70,8 @@ def result(requests: Iterable[Request], setup: Setup) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_engine_answers_as_agreed(name: str) -> None:
-    found = result(*CASES[name])
+    requests, setup = CASES[name]
+    found = result(requests(), setup)
     kept = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.is_file() else {}
     if os.environ.get("LLAMA_UPDATE_GOLDEN") == "1":
         GOLDEN.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from llama_operator.planning.facts import ModelFacts, Precision
@@ -49,8 +50,14 @@ class Known:
 
     def facts(self) -> ModelFacts:
         """What the planner is told."""
-        recipe = None if self.quantization is None else read_recipe(self.quantization, self.dtype)
-        return compute_facts(self.repo, self.shape, self.dtype, known_from="catalogue", recipe=recipe)
+        return _facts(self)
+
+
+@cache
+def _facts(known: Known) -> ModelFacts:
+    """Reckoned once: the catalogue does not change, and a pass over 405B looks at hundreds of modules."""
+    recipe = None if known.quantization is None else read_recipe(known.quantization, known.dtype)
+    return compute_facts(known.repo, known.shape, known.dtype, known_from="catalogue", recipe=recipe)
 
 
 def _llama(layers: int, hidden: int, intermediate: int, heads: int, *, head_size: int = 128, tied: bool = False) -> ModelShape:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from llama_operator.scaling.policy import Policy, Replicas, decide
 from llama_operator.scaling.signals import Missing, Series, read_load
-from llama_operator.simulate.view import Ask, Sight, View
+from llama_operator.simulate.view import Ask, Scrape, Sight, View
 from llama_operator.telemetry import names as metric
 
 EPOCH = 1_790_000_000.0
@@ -69,9 +70,13 @@ def read_series(view: View, kv: float, *, zero: bool = False) -> list[Series] | 
     """
     if not view.scrapes:
         return Missing(reason="MetricsMissing", message="Prometheus has no scrape yet")
-    scrape = view.scrapes[-1]
+    return _answer(view.scrapes[-1], view.scrapes[-2] if len(view.scrapes) > 1 else None, kv, zero=zero)
+
+
+@lru_cache(maxsize=1)
+def _answer(scrape: Scrape, earlier: Scrape | None, kv: float, *, zero: bool) -> list[Series]:
+    """Made once of a scrape: the operator looks more often than Prometheus does."""
     time = EPOCH + scrape.time
-    earlier = view.scrapes[-2] if len(view.scrapes) > 1 else None
     before = {sample.replica: sample for sample in earlier.samples} if earlier else {}
     held = (EPOCH + earlier.time, float(earlier.held)) if earlier else None
     series = [Series(name=metric.SERVE_QUEUED, pod=ROUTER, revision="1", time=time, value=scrape.held, before=held)]
