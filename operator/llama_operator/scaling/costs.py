@@ -1,8 +1,8 @@
 """What being wrong costs, and what follows from it: how much demand to be ready for, and how long to keep what nothing asks for.
 
 demand      the quantile short / (short + spare) of it: the newsvendor's rule                                          forecast.py
-whole       replicas are whole, demand is not: `short` is for one that is too few, of which PART is missing on average; so a whole
-            one's worth of demand without a replica costs short / PART, and one more is had where more than `spare` is saved by it
+whole       replicas are whole, demand is not: `short` is for one too few, of which PART is needed on average; so a whole one's worth of
+            demand without a replica costs short / PART, and one more is had only where it saves more of that than it is idle
 keeping     a replica that is let go and wanted again is one too few for as long as it takes to see that and to load: that costs
             short * (load + SIGHT_SECONDS). Keeping it costs `spare` a second. So it is kept until keeping has cost as much as letting
             it go in error would: whatever comes, no more than twice is paid of what one who knew would pay (the ski-rental rule:

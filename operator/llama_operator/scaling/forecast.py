@@ -7,8 +7,8 @@
                 highest of the demand's and of each signal's alone: one that climbs below another is seen before it is the highest
     error       of each past forecast: the highest demand that then came within its horizon, minus the forecast
     answer      forecast + the quantile of the errors that the costs ask for, and never above what was seen, unless the trend says so
-    whole       replicas are whole: one more than the forecast needs only where what would be missing without it, on the average of the
-                errors, is more than the costs allow. The quantile rounded up pays for a whole one wherever any part may be missing
+    whole       of that answer, rounded up, the last replica only where what would be missing without it, on the average of the errors,
+                is more than the costs allow: rounding pays for a whole one wherever a part may be missing, be it a hundredth
 
 The quantile is the newsvendor's: with a cost of `short` for a replica too few and `spare` for one too many, the number to have is the
 quantile short / (short + spare) of the demand (Arrow, Harris, Marschak 1951, https://doi.org/10.2307/1906813). Theil-Sen: Sen 1968,
@@ -194,12 +194,12 @@ def expect(history: History, ahead: int, share: float, patience: float) -> float
     return max(forecast, peak / (1 + patience))
 
 
-def expect_whole(history: History, ahead: int, share: float, patience: float) -> float:
-    """As `expect`, in replicas that are worth their cost: no more than the forecast needs, or than the least whole number without which
-    at most 1 - share of a replica is missing on average, at each error as it was.
+def expect_whole(history: History, ahead: int, share: float, whole_share: float, patience: float) -> float:
+    """As `expect`, but no whole replica for little of one: never more than `expect`, and no more than the forecast needs, or than the least
+    whole number without which at most 1 - `whole_share` (Costs) of a replica is missing on the average of the errors.
 
-    That is the newsvendor's rule where what is had comes in whole units and what is wanted does not: the expected gain of one more.
-    `share` is of a replica's worth of demand, `Costs.whole_share`.
+    That is the newsvendor's rule where what is had comes in whole units and what is wanted does not: what one more is expected to save.
+    The quantile stays the bound: a surprise that was rare is no habit, however large it was (the errors of one crowd last an hour).
     """
     enough = expect(history, ahead, share, patience)
     if not history.now:
@@ -209,6 +209,6 @@ def expect_whole(history: History, ahead: int, share: float, patience: float) ->
     errors = [*history.errors, *([0.0] * (MIN_ERRORS - len(history.errors)))]
     peaks = [max(latest, min(forecast + max(error, 0.0), most)) / (1 + patience) for error in errors]
     whole = recommend(forecast)
-    while whole < enough and fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) > 1 - share:
+    while whole < enough and fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) > 1 - whole_share:
         whole += 1
     return min(enough, max(forecast, float(whole)))

@@ -183,7 +183,8 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     ahead = min(max(math.ceil((load_seconds + SIGHT_SECONDS) / BUCKET_SECONDS), 1), MOST_AHEAD)
     history = History.of(memory.get("history")).add(now, seen.replicas, ahead, signals_now)
     if policy.in_flight_per_replica is None:
-        expected = expect_whole(history, ahead, policy.costs.whole_share, patience(service, policy.ttft_seconds))
+        slack = patience(service, policy.ttft_seconds)
+        expected = expect_whole(history, ahead, policy.costs.share, policy.costs.whole_share, slack)
     else:  # the user's number holds at every look, not on average
         expected = max(expect(history, ahead, policy.costs.share, 0.0), seen.replicas)
     queue = 0.0
