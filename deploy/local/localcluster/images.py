@@ -34,6 +34,8 @@ BASE_NAME = "localhost/llama-local/base"
 HOST_CERTIFICATES = Path("/etc/ssl/certs")
 BUNDLE = HOST_CERTIFICATES / "ca-certificates.crt"
 BUILD_SECONDS = 1800.0
+LEFTOVERS = (".build-*", "buildah[0-9]*", "storage[0-9]*")
+"""Folders that a build makes here for itself (buildah's through TMPDIR), and that stay when it is killed: hundreds of MB each."""
 KEPT_BUILDS = 4
 """Builds of one image whose archives are kept: each is some 300 MB, and every change of the code makes one."""
 MOST_IMAGES = 60
@@ -142,7 +144,12 @@ class Images:
             partial.replace(target)
 
     def _tidy(self, repository: str, target: Path) -> None:
-        """Remove older builds of an image: archives at every build, buildah's own store when it has grown large."""
+        """Remove what interrupted builds left, older archives, and of buildah's own store what is old when it has grown large. Under the
+        lock: nobody else builds.
+        """
+        for pattern in LEFTOVERS:
+            for left in self._home.glob(pattern):
+                shutil.rmtree(left, ignore_errors=True)  # what cannot be removed is no reason not to build
         prefix = self.archive_of(f"{repository}:").stem
         archives = sorted(self._home.glob(f"{prefix}*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
         for archive_ in [path for path in archives if path != target][KEPT_BUILDS - 1 :]:
@@ -150,11 +157,11 @@ class Images:
             archive_.with_suffix(".log").unlink(missing_ok=True)
         if not (self._home / "storage").is_dir():
             return
+        self._buildah("rm", "--all")  # working containers of builds that were interrupted
         known = json.loads(self._buildah("images", "--all", "--json") or "[]") or []
         if len(known) <= MOST_IMAGES:
             return
         with self._progress.step(f"tidy the image store: {len(known)} images"):
-            self._buildah("rm", "--all")  # working containers of builds that were interrupted
             if old := older_builds(known, repository, KEPT_BUILDS - 1):
                 self._buildah("rmi", "--force", *old)
             self._buildah("rmi", "--prune", "--force")

@@ -58,18 +58,25 @@ def test_archives_of_old_builds_go_with_their_logs_and_the_one_that_is_built_aga
     left = {path.name for path in home.glob("*.tar")}
     assert left == {f"docker.io_llama-local_operator_{day}.tar" for day in (1, 6, 7, 8)} | {"serve-base-1.tar"}
     assert {path.stem for path in home.glob("*.log")} == {Path(name).stem for name in left} - {"serve-base-1"}
-    assert made.said == [("images", "--all", "--json")], "the store itself is small"
+    assert made.said == [("rm", "--all"), ("images", "--all", "--json")], "the store itself is small"
 
 
 def test_a_store_that_has_grown_large_loses_all_but_the_newest_builds(home: Path) -> None:
     known = [image(str(day), day) for day in range(1, 6)] + [image(None, 1)] * MOST_IMAGES
     made = Recorder(home, known)
     made._tidy(REPOSITORY, home / "docker.io_llama-local_operator_9.tar")
-    assert made.said[1:] == [
-        ("rm", "--all"),
+    assert made.said[2:] == [
         ("rmi", "--force", f"{REPOSITORY}:2", f"{REPOSITORY}:1"),
         ("rmi", "--prune", "--force"),
     ]
+
+
+def test_what_a_killed_build_left_goes_before_the_next(home: Path) -> None:
+    for name in (".build-x", "buildah139", "storage130"):
+        (home / name / "layer").mkdir(parents=True)
+    (home / "storage-run").mkdir()
+    Recorder(home, [])._tidy(REPOSITORY, home / "x.tar")
+    assert {path.name for path in home.iterdir() if path.is_dir()} == {"storage", "storage-run"}
 
 
 def test_without_a_store_nothing_is_asked(tmp_path: Path) -> None:
