@@ -16,12 +16,11 @@ GOOD_CLAIRVOYANT = 0.99
 WORDS: Mapping[str, str] = {
     "poisson": (
         "with loads of 20 s the clairvoyant lets one of three replicas go for a minute and has it back in time; ours keeps it for "
-        "minutes and pays 16 % more. Of three copies ours has an eighth replica for a while; those that stay at seven cost 2 to 4 % "
-        "less."
+        "minutes and pays 13 % more."
     ),
     "bursts": (
         "those that are better never move, and three replicas (of three copies eight) happen to be enough; ours moves a few "
-        "times, pays up to 5 % more and attains 0.02 to 0.9 points less."
+        "times, pays up to 5 % more and attains 0.02 to 1.5 points less."
     ),
     "flash crowd": (
         "nothing announces it, and what arrives before a load is done is late, whoever scales: this traffic cannot be forecast. "
