@@ -1,6 +1,8 @@
 """What being wrong costs, and what follows from it: how much demand to be ready for, and how long to keep what nothing asks for.
 
 demand      the quantile short / (short + spare) of it: the newsvendor's rule                                          forecast.py
+whole       replicas are whole, demand is not: `short` is for one too few, of which PART is needed on average; so a whole one's worth of
+            demand without a replica costs short / PART, and one more is had only where it saves more of that than it is idle
 keeping     a replica that is let go and wanted again is one too few for as long as it takes to see that and to load: that costs
             short * (load + SIGHT_SECONDS). Keeping it costs `spare` a second. So it is kept until keeping has cost as much as letting
             it go in error would: whatever comes, no more than twice is paid of what one who knew would pay (the ski-rental rule:
@@ -20,6 +22,8 @@ SIGHT_SECONDS = 20.0
 LEAST_DOWN_SECONDS, UNKNOWN_DOWN_SECONDS, MOST_DOWN_SECONDS = 400.0, 600.0, 900.0
 """Bounds of 1.5 loads, and the down window before it is known how long it takes to get a replica back; 600 s is Ray Serve's default."""
 DOWN_LOADS = 1.5
+PART = 0.5
+"""Of the last replica that is needed what is needed of it, on average: demand knows nothing of where one replica ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +37,11 @@ class Costs:
     def share(self) -> float:
         """The quantile of demand to be ready for."""
         return self.short / (self.short + self.spare)
+
+    @property
+    def whole_share(self) -> float:
+        """The same of a whole replica's worth of demand: at most the rest of one may be missing on average."""
+        return self.short / (self.short + PART * self.spare)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@
                 highest of the demand's and of each signal's alone: one that climbs below another is seen before it is the highest
     error       of each past forecast: the highest demand that then came within its horizon, minus the forecast
     answer      forecast + the quantile of the errors that the costs ask for, and never above what was seen, unless the trend says so
+    whole       of that answer, rounded up, the last replica only where what would be missing without it, on the average of the errors,
+                is more than the costs allow: rounding pays for a whole one wherever a part may be missing, be it a hundredth
 
 The quantile is the newsvendor's: with a cost of `short` for a replica too few and `spare` for one too many, the number to have is the
 quantile short / (short + spare) of the demand (Arrow, Harris, Marschak 1951, https://doi.org/10.2307/1906813). Theil-Sen: Sen 1968,
@@ -24,7 +26,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from llama_operator.scaling.sane import number, numbers
+from llama_operator.scaling.sane import number, numbers, recommend
 
 BUCKET_SECONDS = 15.0
 """A usual scrape interval: finer buckets would hold the same sample twice."""
@@ -190,3 +192,23 @@ def expect(history: History, ahead: int, share: float, patience: float) -> float
     forecast = history.ahead(ahead)
     peak = max(seen[-1], min(forecast + quantile(history.errors, share), max(forecast, *seen)))
     return max(forecast, peak / (1 + patience))
+
+
+def expect_whole(history: History, ahead: int, share: float, whole_share: float, patience: float) -> float:
+    """As `expect`, but no whole replica for little of one: never more than `expect`, and no more than the forecast needs, or than the least
+    whole number without which at most 1 - `whole_share` (Costs) of a replica is missing on the average of the errors.
+
+    That is the newsvendor's rule where what is had comes in whole units and what is wanted does not: what one more is expected to save.
+    The quantile stays the bound: a surprise that was rare is no habit, however large it was (the errors of one crowd last an hour).
+    """
+    enough = expect(history, ahead, share, patience)
+    if not history.now:
+        return enough
+    forecast = history.ahead(ahead)
+    latest, most = history.now[-1], max(forecast, *history.now)
+    errors = [*history.errors, *([0.0] * (MIN_ERRORS - len(history.errors)))]
+    peaks = [max(latest, min(forecast + max(error, 0.0), most)) / (1 + patience) for error in errors]
+    whole = recommend(forecast)
+    while whole < enough and fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) > 1 - whole_share:
+        whole += 1
+    return min(enough, max(forecast, float(whole)))

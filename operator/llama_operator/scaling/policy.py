@@ -26,7 +26,7 @@ from typing import Any
 from llama_operator.api.duration import words
 from llama_operator.scaling.costs import SIGHT_SECONDS, Costs, keep_seconds
 from llama_operator.scaling.first_token import SETTLED_SECONDS, Correction, check
-from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, lasted, level
+from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, expect_whole, lasted, level
 from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.sane import recommend
@@ -182,9 +182,11 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
         seen, correction = check(seen, signals, correction, **told, ready=replicas.ready, settled=settled, now=now)
     ahead = min(max(math.ceil((load_seconds + SIGHT_SECONDS) / BUCKET_SECONDS), 1), MOST_AHEAD)
     history = History.of(memory.get("history")).add(now, seen.replicas, ahead, signals_now)
-    expected = expect(history, ahead, policy.costs.share, patience(service, policy.ttft_seconds))
-    if policy.in_flight_per_replica is not None:
-        expected = max(expected, seen.replicas)  # the user's number holds at every look, not on average
+    if policy.in_flight_per_replica is None:
+        slack = patience(service, policy.ttft_seconds)
+        expected = expect_whole(history, ahead, policy.costs.share, policy.costs.whole_share, slack)
+    else:  # the user's number holds at every look, not on average
+        expected = max(expect(history, ahead, policy.costs.share, 0.0), seen.replicas)
     queue = 0.0
     if seen.backlog:
         rate = max(level(history), lasted(history)) if seen.overdue else level(history)

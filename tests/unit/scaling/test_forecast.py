@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import fmean
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from llama_operator.scaling.costs import PART, Costs
 from llama_operator.scaling.forecast import (
     BUCKET_SECONDS,
     KEPT,
     KEPT_ERRORS,
+    MIN_ERRORS,
     MOST_AHEAD,
     MOST_SIGNALS,
     History,
     expect,
+    expect_whole,
     lasted,
     level,
     quantile,
@@ -111,6 +118,78 @@ def test_the_costs_choose_the_quantile() -> None:
     errors = [number / 100 for number in range(100)]
     assert [quantile(errors, share) for share in (0.5, 0.8, 0.95, 1.0)] == [0.49, 0.79, 0.94, 0.99]
     assert quantile([-1.0] * 100, 0.9) == 0.0
+
+
+def steady_at(level: float, peak: float, errors: Sequence[float]) -> History:
+    """The demand stays at `level`, was once at `peak`, and forecasts were wrong by `errors`."""
+    return History(begun=START, open=level, seen=(peak, *[level] * 30), errors=tuple(errors))
+
+
+@pytest.mark.parametrize(
+    ("short", "wanted"),
+    [
+        (0.2, 2),  # a tenth of a replica missing for half of the time is not worth a whole one
+        (0.5, 2),
+        (4.0, 2),  # 0.05 of one on average, less than the ninth that the costs allow
+        (20.0, 3),
+    ],
+)
+def test_a_whole_replica_is_not_asked_for_a_tenth_of_one(short: float, wanted: int) -> None:
+    history = steady_at(1.8, 4.0, [0.3, 0.0] * MIN_ERRORS)
+    costs = Costs(short=short)
+    assert math.ceil(expect_whole(history, AHEAD, 1.0, costs.whole_share, 0.0)) == wanted
+    assert math.ceil(expect(history, AHEAD, Costs().share, 0.0)) == 3
+
+
+def test_what_the_forecast_itself_needs_is_asked_for_however_little_of_a_replica_it_is() -> None:
+    history = steady_at(2.01, 2.01, [0.0] * MIN_ERRORS)
+    assert expect_whole(history, AHEAD, Costs().share, Costs().whole_share, 0.2) == pytest.approx(2.01)
+
+
+def test_a_surprise_rarer_than_the_quantile_brings_no_replica_however_large_it_was() -> None:
+    history = steady_at(1.8, 9.0, [0.0] * 85 + [7.0] * 15)
+    assert expect_whole(history, AHEAD, Costs().share, Costs().whole_share, 0.0) == expect(history, AHEAD, Costs().share, 0.0) == 1.8
+
+
+@given(
+    level=st.floats(0, 20),
+    above=st.floats(0, 10),
+    errors=st.lists(st.floats(-5, 10), min_size=MIN_ERRORS, max_size=KEPT_ERRORS),
+    short=st.floats(0.1, 100),
+    patience=st.floats(0, 0.2),
+)
+def test_no_other_whole_number_costs_less_on_the_average_of_the_errors(
+    level: float, above: float, errors: list[float], short: float, patience: float
+) -> None:
+    history, costs = steady_at(level, level + above, errors), Costs(short=short)
+    forecast = history.ahead(AHEAD)
+    found = math.ceil(round(expect_whole(history, AHEAD, 1.0, costs.whole_share, patience), 6))
+    peaks = [min(forecast + max(error, 0.0), max(forecast, *history.now)) / (1 + patience) for error in errors]
+    peaks = [max(peak, history.now[-1] / (1 + patience)) for peak in peaks]
+
+    def paid(replicas: int) -> float:
+        return fmean(costs.short / PART * max(peak - replicas, 0.0) + costs.spare * max(replicas - peak, 0.0) for peak in peaks)
+
+    least = math.ceil(round(forecast, 6))
+    assert least <= found
+    assert all(paid(found) <= paid(other) + 1e-4 for other in range(least, least + 15))
+
+
+@given(
+    level=st.floats(0, 20),
+    above=st.floats(0, 10),
+    errors=st.lists(st.floats(-5, 10), max_size=KEPT_ERRORS),
+    short=st.floats(0.01, 100),
+    more=st.floats(0, 100),
+)
+def test_whole_replicas_lie_between_the_forecast_and_the_quantile_and_grow_with_the_costs(
+    level: float, above: float, errors: list[float], short: float, more: float
+) -> None:
+    history = steady_at(level, level + above, errors)
+    less, dear = Costs(short=short), Costs(short=short + more)
+    found = expect_whole(history, AHEAD, less.share, less.whole_share, 0.1)
+    assert history.ahead(AHEAD) <= found <= expect(history, AHEAD, less.share, 0.1)
+    assert found <= expect_whole(history, AHEAD, dear.share, dear.whole_share, 0.1)
 
 
 def test_after_a_gap_that_nobody_saw_it_begins_anew() -> None:
