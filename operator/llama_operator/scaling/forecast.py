@@ -20,6 +20,7 @@ Demand is in replicas. Fewer errors than MIN_ERRORS count as if the missing ones
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -208,7 +209,11 @@ def expect_whole(history: History, ahead: int, share: float, whole_share: float,
     latest, most = history.now[-1], max(forecast, *history.now)
     errors = [*history.errors, *([0.0] * (MIN_ERRORS - len(history.errors)))]
     peaks = [max(latest, min(forecast + max(error, 0.0), most)) / (1 + patience) for error in errors]
-    whole = recommend(forecast)
-    while whole < enough and fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) > 1 - whole_share:
-        whole += 1
+
+    def suffices(whole: int) -> bool:
+        return whole >= enough or fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) <= 1 - whole_share
+
+    # Halved, not counted: a tenant's metric may ask for a million.
+    among = range(recommend(forecast), recommend(enough) + 1)
+    whole = among.start + bisect_left(among, True, key=suffices)
     return min(enough, max(forecast, float(whole)))

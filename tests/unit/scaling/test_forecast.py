@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_operator.scaling import forecast as forecast_module
 from llama_operator.scaling.costs import PART, Costs
 from llama_operator.scaling.forecast import (
     BUCKET_SECONDS,
@@ -28,6 +29,7 @@ from llama_operator.scaling.forecast import (
     quantile,
     trend,
 )
+from llama_operator.scaling.sane import recommend
 
 START = 1_790_000_010.0
 AHEAD = 8
@@ -233,3 +235,34 @@ def test_a_memory_that_cannot_be_read_counts_as_none(change: dict[str, Any]) -> 
     assert History.of(GOOD) != History()
     assert History.of({**GOOD, **change}) == History()
     assert History.of(None) == History()
+
+
+@given(
+    now=st.lists(st.floats(0, 40), min_size=1, max_size=8),
+    errors=st.lists(st.floats(-5, 30), max_size=60),
+    share=st.floats(0.5, 0.95),
+    patience=st.floats(0, 0.5),
+)
+def test_the_whole_number_is_the_first_that_suffices(now: list[float], errors: list[float], share: float, patience: float) -> None:
+    """Found by halving; counted here one by one, which a demand of a million replicas would make a matter of minutes."""
+    history, whole_share = History(begun=START, seen=now[:-1], open=now[-1], errors=errors), 8 / 9
+    enough, forecast = expect(history, 4, share, patience), history.ahead(4)
+    known = [*errors, *([0.0] * (MIN_ERRORS - len(errors)))]
+    peaks = [max(now[-1], min(forecast + max(error, 0.0), max(forecast, *now))) / (1 + patience) for error in known]
+    whole = recommend(forecast)
+    while whole < enough and fmean(min(max(peak - whole, 0.0), 1.0) for peak in peaks) > 1 - whole_share:
+        whole += 1
+    assert expect_whole(history, 4, share, whole_share, patience) == min(enough, max(forecast, float(whole)))
+
+
+def test_a_demand_of_a_million_replicas_is_answered_in_a_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[float] = []
+
+    def mean(values: Iterable[float]) -> float:
+        steps.append(fmean(values))
+        return steps[-1]
+
+    monkeypatch.setattr(forecast_module, "fmean", mean)
+    history = History(begun=START, seen=(1.0,) * 7, open=1_000_000.0, errors=(1_000_000.0,) * 60)
+    assert expect_whole(history, 4, 0.8, 8 / 9, 0.0) == 1_000_000
+    assert len(steps) < 50
