@@ -24,7 +24,7 @@ demo-down: ## stop what the demo started; the machine, or your cluster, is as it
 test: ## every test: without a cluster, with Ray and vLLM, on the real cluster
 	@deploy/bin/test-all
 
-check: ## everything that needs no cluster, in a minute or two: style, types, layers, drift, tests
+check: ## everything that needs no cluster, in about a minute: style, types, layers, drift, tests
 	@$(UV) run --frozen --quiet true
 	@$(MAKE) --no-print-directory --jobs 2 check-style check-tests
 
