@@ -114,7 +114,7 @@ def test_a_request_finds_the_engine_through_both_proxies_and_the_metrics_count_i
     assert (stream.tokens, stream.done) == (560, True)
 
 
-def test_the_head_starts_what_a_deployment_needs_and_takes_no_jobs(shared: BareHost) -> None:
+def test_the_head_starts_what_a_deployment_needs_and_its_port_takes_no_jobs(shared: BareHost) -> None:
     """Whoever can submit a job, or reach a Ray Client server, runs what he likes beside the weights; with the right token, too."""
 
     def code(method: str, path: str, body: Any = None) -> int:
