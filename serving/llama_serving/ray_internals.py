@@ -40,7 +40,7 @@ class RayNode:
 OTHER_COMMANDS = ("ray.util.state.state_cli", "ray.dashboard.modules.job.cli", "ray.serve.scripts")
 
 # What the head's HTTP server answers: applications (the operator), Ray's own health, and `ray list` for whoever looks for a fault. Not
-# JobHead: who may submit a job runs what he likes beside the weights and the users' prompts, and the operator's namespace reaches this port.
+# JobHead: who may submit a job runs what he likes beside the weights and the users' prompts, and the operator's namespace reaches it.
 HEAD_MODULES = ("ReportHead", "ServeHead", "StateHead")
 LEAN_HOOK = "llama_serving.ray_internals.lean"
 
