@@ -34,7 +34,12 @@ class Namespace:
         self.name = name
 
     def make(self) -> Namespace:
-        """Make the namespace, or take the one that an earlier run made. Raises LocalClusterError for anybody else's: what is in it is
+        """Make the namespace, with the restricted Pod Security profile only warned about: demo pods mount host folders."""
+        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": {MADE_HERE: "true"}}})
+        return self
+
+    def refuse_theirs(self) -> None:
+        """On a cluster that is not ours: raise LocalClusterError where somebody else made a namespace of this name. What is in it is
         theirs, and `remove` would take it with it.
         """
         found = self.get(f"/api/v1/namespaces/{self.name}")
@@ -43,8 +48,6 @@ class Namespace:
                 f"namespace {self.name}: there is one in this cluster that was not made here (no label {MADE_HERE}=true). "
                 "Use another cluster, or remove it if it is not needed"
             )
-        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": {MADE_HERE: "true"}}})
-        return self
 
     def remove(self, seconds: float = 120) -> None:
         """Delete the namespace and wait until it is gone."""

@@ -169,8 +169,11 @@ class Stage:
         freezing.send(uid, signal.SIGCONT)
 
     def namespace(self, name: str) -> Namespace:
-        """A namespace of that name, made if it is not there."""
-        return Namespace(self.api, name).make()
+        """A namespace of that name, made if it is not there. Raises LocalClusterError for one that is a foreign cluster's own."""
+        space = Namespace(self.api, name)
+        if self.cluster.foreign:
+            space.refuse_theirs()
+        return space.make()
 
     def client(self, namespace: Namespace) -> Client:
         """A client pod in that namespace."""

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from localcluster.api import Api, ApiError
+from localcluster.api import ApiError
 from localcluster.errors import LocalClusterError
 from playground.demo_down import clear
 from playground.kube import MADE_HERE, Namespace
@@ -55,13 +55,23 @@ def test_a_namespace_of_the_demo_s_name_that_somebody_else_made_is_left_alone() 
     assert said == ["there is no namespace demo that the demo made: nothing was touched"]
 
 
-def test_the_demo_refuses_a_namespace_that_somebody_else_made_and_takes_its_own_again() -> None:
-    theirs = Namespace(cast("Api", Cluster(**{DEMO: THEIRS})), "demo")
-    with pytest.raises(LocalClusterError, match=MADE_HERE):
-        theirs.make()
+@pytest.mark.parametrize("foreign", [True, False])
+def test_on_another_cluster_a_namespace_that_somebody_else_made_is_refused_and_its_own_taken_again(foreign: bool) -> None:
+    """The local cluster is ours with all that is in it, from whatever version."""
+
+    def space(cluster: Cluster) -> Namespace:
+        return Stage.namespace(cast("Stage", SimpleNamespace(api=cluster, cluster=SimpleNamespace(foreign=foreign))), "demo")
+
+    theirs = Cluster(**{DEMO: THEIRS})
+    if foreign:
+        with pytest.raises(LocalClusterError, match=MADE_HERE):
+            space(theirs)
+        assert theirs.objects == {DEMO: THEIRS}
+    else:
+        space(theirs)
     cluster = Cluster()
     for _ in range(2):
-        Namespace(cast("Api", cluster), "demo").make()
+        space(cluster)
     assert cluster.objects[DEMO]["metadata"]["labels"] == {MADE_HERE: "true"}
 
 
