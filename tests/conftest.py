@@ -24,7 +24,7 @@ settings.load_profile("project")
 
 if find_spec("sniffio") is None:
     # httpcore looks for it at every request, through all folders of the path: that it is not there is known by now.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]
+    sys.modules["sniffio"] = None  # type: ignore[assignment]  # what makes importing it an ImportError
 
 gc.disable()
 

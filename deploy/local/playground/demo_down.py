@@ -9,7 +9,7 @@ from rich.console import Console
 from localcluster.cluster import Cluster
 from localcluster.errors import LocalClusterError
 from playground.demo import NAME, NAMESPACE
-from playground.kube import LLAMAS, MADE_HERE, Namespace
+from playground.kube import LLAMAS, Namespace
 from playground.stage import Stage
 
 
@@ -18,8 +18,7 @@ def clear(stage: Stage) -> list[str]:
     why. Raises LocalClusterError.
     """
     space = Namespace(stage.api, NAMESPACE)
-    found = space.get(f"/api/v1/namespaces/{NAMESPACE}")
-    if not found or (found["metadata"].get("labels") or {}).get(MADE_HERE) != "true":
+    if not space.made_here():
         return [f"there is no namespace {NAMESPACE} that the demo made: nothing was touched"]
     if space.get(space.llama_path(NAME)):
         space.delete_llama(NAME)

@@ -38,12 +38,16 @@ class Namespace:
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name, "labels": {MADE_HERE: "true"}}})
         return self
 
+    def made_here(self) -> bool | None:
+        """Whether it bears our label; None: there is no such namespace."""
+        found = self.get(f"/api/v1/namespaces/{self.name}")
+        return (found["metadata"].get("labels") or {}).get(MADE_HERE) == "true" if found else None
+
     def refuse_theirs(self) -> None:
         """On a cluster that is not ours: raise LocalClusterError where somebody else made a namespace of this name. What is in it is
         theirs, and `remove` would take it with it.
         """
-        found = self.get(f"/api/v1/namespaces/{self.name}")
-        if found and (found["metadata"].get("labels") or {}).get(MADE_HERE) != "true":
+        if self.made_here() is False:
             raise LocalClusterError(
                 f"namespace {self.name}: there is one in this cluster that was not made here (no label {MADE_HERE}=true). "
                 "Use another cluster, or remove it if it is not needed"

@@ -14,7 +14,7 @@ def _down(question: Question) -> str:
     setup, objective = question.contest.setup, question.contest.objective
     given = objective.scale_down_seconds
     kept = "kept as long as the load time says" if given is None else f"kept for {given:g} s"
-    least, _ = (setup.minimum, 0) if setup.windows is None else setup.windows.widest(setup.minimum, setup.maximum)
+    least = setup.minimum if setup.windows is None else setup.windows.widest(setup.minimum, setup.maximum)[0]
     idle = f", none after {words(objective.idle_seconds)} without a request" if not least and objective.idle_seconds else ""
     return f"{kept} when not needed{idle}"
 

@@ -114,6 +114,7 @@ def _bounded(
     begin: float | None,
 ) -> _Asked:
     scaling = spec.autoscaling if spec else None
+    schedules = tuple(scaling.schedules) if scaling else ()
     minimum, maximum = MINIMUM, MAXIMUM
     if scaling is not None:
         minimum, maximum = scaling.min_replicas, scaling.max_replicas
@@ -123,7 +124,7 @@ def _bounded(
         remedy = "Lower it, or raise --max."
         problems.append(Problem(field="--min", given=str(minimum), allowed=f"at most --max, {maximum}", remedy=remedy))
     else:
-        windows = Windows(schedules=tuple(scaling.schedules) if scaling else (), begin=0.0)
+        windows = Windows(schedules=schedules, begin=0.0)
         if not windows.fits(minimum, maximum):
             remedy = "Leave --min and --max out, or change the windows in the file."
             told = f"{minimum} and --max {maximum}"
@@ -137,7 +138,6 @@ def _bounded(
             problems.append(Problem(field="--initial", given=str(initial), allowed=allowed, remedy="Change it, or the bounds."))
     if problems:
         raise BadInput.of(*problems)
-    schedules = tuple(scaling.schedules) if scaling else ()
     return _Asked(given=given, service=service, entries=entries, minimum=minimum, maximum=maximum, begin=begin, schedules=schedules)
 
 
