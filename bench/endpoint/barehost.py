@@ -123,6 +123,7 @@ class BareHost:
     config: ServingConfig
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    application_path: str = "llama_serving.app:build"
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     pods: list[Pod] = field(default_factory=list)
 
@@ -186,7 +187,7 @@ class BareHost:
         application = {
             "name": APP_NAME,
             "route_prefix": "/",
-            "import_path": "llama_serving.app:build",
+            "import_path": self.application_path,
             "args": json.loads(self.config.to_json()),
             "external_scaler_enabled": True,
             "deployments": [{"name": self.config.serve_deployment, "num_replicas": replicas}],

@@ -24,6 +24,17 @@ def build(args: dict[str, Any]) -> Application:
     return ray_internals.with_router(server) if ray_internals.fast_path_enabled() else server
 
 
+def routing() -> dict[str, Any]:
+    """The Serve option that says which replica gets a request. Ray's own builder takes turns for direct streaming; Ray's two choices
+    would be one at random there, since direct requests are picked without asking the replicas.
+    """
+    from ray.serve.config import RequestRouterConfig
+
+    from llama_serving.least_loaded import LeastLoadedRouter
+
+    return {"request_router_config": RequestRouterConfig(request_router_class=LeastLoadedRouter)}
+
+
 def _simulated(config: ServingConfig) -> Application:
     from ray import serve
 
@@ -31,7 +42,7 @@ def _simulated(config: ServingConfig) -> Application:
     from llama_serving.engines.simulated_server import SimulatedServer
 
     SimulatedArgs.parse(config.engine_args)  # a bad argument fails here, in the application's status, and not in a replica
-    options = serve_options(config) | ray_internals.round_robin()
+    options = serve_options(config) | routing()
     return serve.deployment(serve.ingress()(SimulatedServer), **options).bind(config.to_json())
 
 
@@ -40,5 +51,5 @@ def _vllm(config: ServingConfig) -> Application:
 
     from llama_serving.engines.vllm_server import VllmServer
 
-    options = vllm_options(config) | ray_internals.round_robin()
+    options = vllm_options(config) | routing()
     return serve.deployment(serve.ingress()(VllmServer), **options).bind(config.to_json())

@@ -158,14 +158,6 @@ def keep_routers() -> None:
     DeploymentState._reconcile_ingress_request_router = patient  # noqa: SLF001 -- the same
 
 
-def round_robin() -> dict[str, Any]:
-    """The Serve option that spreads requests evenly: what Ray's own builder sets for direct streaming."""
-    from ray.serve.config import RequestRouterConfig
-    from ray.serve.experimental.round_robin_router import RoundRobinRouter
-
-    return {"request_router_config": RequestRouterConfig(request_router_class=RoundRobinRouter)}
-
-
 def set_placement_group(llm_config: Any, group: dict[str, Any]) -> None:
     """Give an LLMConfig another placement group, also where Ray has cached the engine's configuration with it."""
     llm_config.placement_group_config = group

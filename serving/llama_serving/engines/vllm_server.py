@@ -6,6 +6,8 @@ seconds, and Serve imports this module first in a process of its own, on the hea
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from llama_serving.deployment import llm_config, pin_to_gang, spans_pods
 from llama_serving.engines import model_info
 from llama_serving.server import Lifecycle, add_middleware
 
+logger = logging.getLogger(__name__)
+
+# How long a replica outlives its engine: enough for the errors of the requests that it had, and few new ones come.
+ENGINE_LOOK_SECONDS = 0.5
 # Short, the same for every model, and no user's text.
 WARM_UP_PROMPT = "Hello"
 
@@ -28,6 +34,19 @@ class VllmServer:
         self._config = ServingConfig.from_json(config_json)
         self._lifecycle = Lifecycle(rundir.run_dir(), metrics.in_flight_gauge(), metrics.last_request_gauge())
         await self._lifecycle.bring_up(self._start, self._kv_cache_tokens, self._warm_up)
+        self._watch = asyncio.create_task(self._end_with_the_engine())  # kept: the loop holds its tasks only weakly
+
+    async def _end_with_the_engine(self) -> None:
+        """A replica whose engine has died ends at once. It would answer every request with an error, and so quickly that it always has the
+        fewest in hand and gets the next one, until Serve has asked three times in half a minute whether it is well.
+        """
+        client = ray_internals.engine_client(self._server)
+        while not client.errored:  # noqa: ASYNC110 -- vLLM tells nobody: it is a property
+            await asyncio.sleep(ENGINE_LOOK_SECONDS)
+        logger.error("the engine has died; this replica ends, and Serve starts another one in this pod. What the engine said is above")
+        self._lifecycle.enter("Starting")
+        await asyncio.sleep(ENGINE_LOOK_SECONDS)  # for the errors that are on their way to the clients
+        os._exit(1)
 
     async def _start(self) -> None:
         """Import vLLM, start the engine, and return when the weights are in."""

@@ -266,6 +266,28 @@ def test_a_crashed_engine_is_not_ready_and_is_started_again_by_serve(pods: Make)
     wait_for(lambda: (replica.status().get("engine") or {}).get("pid") not in (None, first), 90, "Serve has started another engine")
 
 
+def test_a_replica_that_comes_gets_the_next_requests_until_it_has_as_many(pods: Make) -> None:
+    """With turns it would get every other one, and the first would keep what it has too many for as long as its streams last."""
+    host = pods(config(), 2)
+    host.wait_ready()
+    host.scale(1)
+    wait_for(lambda: [pod.ready() for pod in host.pods[1:]].count(True) == 1, 60, "one is left")
+    old, new = sorted(host.pods[1:], key=lambda pod: not pod.ready())
+    early = [Stream(host.head, 70 * 45) for _ in range(8)]
+    wait_for(lambda: in_flight(old) == 8, 20, "the first has them all")
+    host.scale(2)
+    wait_for(new.ready, 60, "the second is ready")
+    since = time.time()
+    came = "ray_llama_last_request_timestamp_seconds"
+    wait_for(lambda: ask(host.head)[0] == 200 and max(series(new, came).values(), default=0) > since, 30, "requests go to it")
+    late = [Stream(host.head, 70 * 15) for _ in range(8)]
+    wait_for(lambda: (in_flight(old) or 0) + (in_flight(new) or 0) == 16, 20, "all have come")
+    assert (in_flight(new) or 0) >= 7, "one of the eight may count a request that has just ended"
+    for stream in [*early, *late]:
+        stream.join(60)
+        assert stream.done
+
+
 def test_without_haproxy_the_ordinary_path_answers_and_the_log_says_so(pods: Make) -> None:
     host = pods(config(), RAY_SERVE_HAPROXY_BINARY_PATH="/nonexistent")
     host.wait_ready()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,7 +127,7 @@ def answers_and_is_as_planned(host: BareHost, smollm2: Path, tensor: int) -> Non
     assert 0.98 <= said["memoryBytesPerRank"] / planned["memoryBytesPerGpu"] <= 1.02
 
 
-def test_two_ranks_load_in_the_open_and_are_ready_only_after_a_token(pods: Make, tiny: Path) -> None:
+def test_two_ranks_load_in_the_open_are_ready_only_after_a_token_and_end_with_their_engine(pods: Make, tiny: Path) -> None:
     host = pods(vllm(tiny, tensor_parallel=2))
     replica = host.pods[1]
     phases: list[str] = []
@@ -147,6 +149,14 @@ def test_two_ranks_load_in_the_open_and_are_ready_only_after_a_token(pods: Make,
     assert totals & {2 * (tiny / "model.safetensors").stat().st_size}
     host.wait_ready(60)
     assert chat(host, "hi", 5)["usage"]["completion_tokens"] == 5
+    first = replica.status()["engine"]["pid"]
+    children = [int(pid) for task in Path(f"/proc/{first}/task").iterdir() for pid in (task / "children").read_text().split()]
+    (core,) = [pid for pid in children if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(core, signal.SIGKILL)
+    wait_for(lambda: not Path(f"/proc/{first}").exists(), 5, "a replica without an engine has ended, and answers no more errors")
+    wait_for(
+        lambda: (replica.status().get("engine") or {}).get("pid") not in (None, first), 90, "Serve has started another in the same pod"
+    )
 
 
 def test_the_cause_is_found_in_the_log_of_two_ranks_that_could_not_start(pods: Make, tiny: Path) -> None:
