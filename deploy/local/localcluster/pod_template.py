@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from .errors import ForeignCluster
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,3 +37,19 @@ def make(*, serving_env: Path, models: Path) -> dict[str, Any]:
     }
     volumes = [{"name": name, "hostPath": {"path": path, "type": "Directory"}} for name, path in mounts.items()]
     return {"spec": {"containers": [container], "volumes": volumes}}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """`spec.podTemplate` from a file, for a cluster whose pods need something of their own.
+
+    Raises ForeignCluster where it cannot be read, or is no pod template.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ForeignCluster(f"LLAMA_DEMO_POD_TEMPLATE: {path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or not found or not found.keys() <= {"metadata", "spec"}:
+        raise ForeignCluster(
+            f"LLAMA_DEMO_POD_TEMPLATE: {path} is no pod template: its keys must be metadata or spec, as in spec.podTemplate"
+        )
+    return found

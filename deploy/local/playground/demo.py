@@ -80,7 +80,8 @@ class Demo:
             manifest = self.stage.small(NAME, autoscaling=autoscaling(2, in_flight=PER_REPLICA, down_seconds=30))
             self.console.print(_yaml(manifest) + ("" if foreign else MOUNTED))
             space.apply(manifest)
-            self._follow(space, lambda status: status.get("ready") == "1/1", 400)
+            # Another cluster pulls an image of many gigabytes first.
+            self._follow(space, lambda status: status.get("ready") == "1/1", 1800 if foreign else 400)
             note("a token came out of the engine before it said so")
         return space, client
 

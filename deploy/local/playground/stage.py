@@ -1,8 +1,8 @@
 """The whole stage: cluster, images, Prometheus, the operator from its chart. The demo and the cluster tests begin with `Stage().prepare()`.
 
 On a foreign cluster (LLAMA_KUBECONFIG, LLAMA_CONTEXT) no image can be loaded and no folder of this machine mounted: LLAMA_OPERATOR_IMAGE
-and LLAMA_SERVING_IMAGE name images that it can pull, LLAMA_PROMETHEUS_URL its Prometheus, LLAMA_DEMO_MODEL the source of the demo's model
-and LLAMA_DEMO_ACCELERATOR what it runs on.
+and LLAMA_SERVING_IMAGE name images that it can pull, LLAMA_PROMETHEUS_URL its Prometheus, LLAMA_DEMO_MODEL the source of the demo's model,
+LLAMA_DEMO_ACCELERATOR what it runs on, and LLAMA_DEMO_POD_TEMPLATE a file with what its pods need there (tolerations, a pull secret).
 """
 
 from __future__ import annotations
@@ -64,14 +64,13 @@ class Stage:
 
     @cached_property
     def pod_template(self) -> dict[str, Any]:
-        """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment, or nothing on a foreign
-        cluster.
+        """What a LlamaDeployment needs in its podTemplate to run here: the machine's Python environment; on a foreign cluster what
+        LLAMA_DEMO_POD_TEMPLATE says, or nothing.
         """
-        return (
-            {}
-            if self.cluster.foreign
-            else pod_template.make(serving_env=self.cluster.settings.serving_env, models=self.cluster.settings.models)
-        )
+        if not self.cluster.foreign:
+            return pod_template.make(serving_env=self.cluster.settings.serving_env, models=self.cluster.settings.models)
+        path = os.environ.get("LLAMA_DEMO_POD_TEMPLATE")
+        return pod_template.read(Path(path)) if path else {}
 
     def cluster_up(self) -> None:
         """Start the cluster, or check that the foreign one answers."""
