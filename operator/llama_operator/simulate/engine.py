@@ -225,7 +225,6 @@ class _Run:
                 return
             chosen.advance(now)
             chosen.take(self.held.popleft())
-            self.router.changed(chosen, now)
             self._changed(chosen)
 
     def _progress(self, replica: Replica, prefilled: bool, now: float) -> None:
@@ -238,7 +237,6 @@ class _Run:
             self.outcome.served += len(ended)
             for job in ended:
                 self.outcome.request_seconds += now - job.arrival
-            self.router.changed(replica, now)
         self._changed(replica)
         if replica.state is State.DRAINING:
             if not replica.in_hand:

@@ -2,8 +2,8 @@
 
 The clusters' routing is by two choices. Each replica's pod has a router of its own; a request enters at a pod drawn at random. That router
 takes, of two replicas drawn at random (of two both), the one with the lower count, and of equal ones either. A count is what the replica
-had in hand when this router last asked, and what this router handed it since. A router asks all replicas at once every REPORT_SECONDS,
-each router at moments of its own; the answer takes no time here.
+had in hand when this router last asked it, and what this router handed it since; a replica that is drawn is asked anew when that was more
+than REPORT_SECONDS ago. The answer takes no time here.
 
 A replica that is full refuses, and the router draws again: the two are drawn from those that take one more.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import random
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -26,7 +25,7 @@ ROUND_ROBIN: Routing = "round-robin"
 TWO_CHOICES: Routing = "two-choices"
 ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN, TWO_CHOICES)
 REPORT_SECONDS = 0.5
-"""From one report that a router asks for to the next."""
+"""For so long a router believes what a replica said: as `llama_serving.least_loaded`."""
 
 
 class Router(ABC):
@@ -40,10 +39,6 @@ class Router(ABC):
     @abstractmethod
     def choose(self, serving: Sequence[Replica], now: float) -> Replica | None:
         """Of the ready replicas, oldest first, the one that takes a request now; None where none takes one more."""
-
-    def changed(self, replica: Replica, now: float) -> None:
-        """The replica has another number in hand from now on. Most need not know."""
-        del replica, now
 
 
 class Fewest(Router):
@@ -83,81 +78,52 @@ class Turns(Router):
         return next((replica for replica in in_turn if replica.in_hand < self.accepts), None)
 
 
-class Door:
-    """What the router of one pod knows, beyond the reports: when it asked for the last one, and whom it handed how many since."""
+class Choices(Router):
+    """The one with the lowest count of `drawn` replicas: at the top of this file."""
 
-    __slots__ = ("asked", "handed", "phase")
-
-    def __init__(self, phase: float) -> None:
-        self.phase = phase
-        self.asked = -math.inf
-        self.handed: dict[str, int] = {}
-
-    def look(self, now: float) -> None:
-        """Ask anew where it is time to."""
-        asked = self.phase + math.floor((now - self.phase) / REPORT_SECONDS) * REPORT_SECONDS
-        if asked > self.asked:
-            self.asked = asked
-            self.handed.clear()
-
-
-class TwoChoices(Router):
-    """As this operator's clusters do it: at the top of this file.
-
-    Nothing happens when a router asks: what each replica had in hand is kept for as long as a router may go by it, and looked up.
-    """
-
-    def __init__(self, accepts: float, seed: int) -> None:
+    def __init__(self, accepts: float, seed: int, drawn: int = 2) -> None:
         super().__init__(accepts, seed)
-        self._doors: dict[str, Door] = {}
-        self._had: dict[str, deque[tuple[float, int]]] = {}
+        self.drawn = drawn
+        self._doors: dict[str, dict[str, Count]] = {}
 
     def choose(self, serving: Sequence[Replica], now: float) -> Replica | None:
         """By the counts of one router."""
         takers = serving if self.accepts == math.inf else [replica for replica in serving if replica.in_hand < self.accepts]
         if not takers:
             return None
-        door = self._door(serving[int(self.doors.random() * len(serving))].name)
-        door.look(now)
-        chosen = self.pick(takers, door)
-        door.handed[chosen.name] = door.handed.get(chosen.name, 0) + 1
-        return chosen
+        door = self._doors.setdefault(serving[int(self.doors.random() * len(serving))].name, {})
+        best: tuple[Count, Replica] | None = None
+        for replica in self._draw(takers):
+            count = door.get(replica.name)
+            if count is None:
+                count = door[replica.name] = Count()
+            if now - count.asked > REPORT_SECONDS:
+                count.asked, count.in_hand = now, replica.in_hand
+            # Of equal ones the first: it was drawn in an order of chance.
+            if best is None or count.in_hand < best[0].in_hand:
+                best = count, replica
+        if best is None:
+            return None
+        best[0].in_hand += 1
+        return best[1]
 
-    def changed(self, replica: Replica, now: float) -> None:
-        """Keep it, and forget what no router goes by any more."""
-        had = self._had.get(replica.name)
-        if had is None:
-            had = self._had[replica.name] = deque()
-        had.append((now, replica.in_hand))
-        while len(had) > 1 and had[1][0] <= now - REPORT_SECONDS:
-            had.popleft()
-
-    def pick(self, takers: Sequence[Replica], door: Door) -> Replica:
-        """Of two drawn the one with the lower count. The first is as likely either, so of equal ones it will do."""
+    def _draw(self, takers: Sequence[Replica]) -> Sequence[Replica]:
         count, draw = len(takers), self.doors.random
-        if count == 1:
-            return takers[0]
+        if self.drawn != 2 or count < 2:
+            return self.doors.sample(takers, min(self.drawn, count))
+        # As `sample`, a third of its time: this is done for every request.
         first, second = int(draw() * count), int(draw() * (count - 1))
-        one, other = takers[first], takers[second + (second >= first)]
-        return one if self.count(one.name, door) <= self.count(other.name, door) else other
-
-    def count(self, name: str, door: Door) -> int:
-        """Of a replica, as this router has it."""
-        handed = door.handed.get(name, 0)
-        for time, in_hand in reversed(self._had.get(name, ())):
-            if time <= door.asked:
-                return in_hand + handed
-        return handed
-
-    def new_door(self) -> Door:
-        """The router of one more pod."""
-        return Door(self.doors.random() * REPORT_SECONDS)
-
-    def _door(self, name: str) -> Door:
-        door = self._doors.get(name)
-        if door is None:
-            door = self._doors[name] = self.new_door()
-        return door
+        return takers[first], takers[second + (second >= first)]
 
 
-ROUTERS: Mapping[Routing, Callable[[float, int], Router]] = {LEAST: Fewest, ROUND_ROBIN: Turns, TWO_CHOICES: TwoChoices}
+class Count:
+    """What one router knows of one replica: what it had in hand when it was asked, and what was handed to it since."""
+
+    __slots__ = ("asked", "in_hand")
+
+    def __init__(self) -> None:
+        self.asked = -math.inf
+        self.in_hand = 0
+
+
+ROUTERS: Mapping[Routing, Callable[[float, int], Router]] = {LEAST: Fewest, ROUND_ROBIN: Turns, TWO_CHOICES: Choices}

@@ -28,7 +28,7 @@ from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.generate import CONVERSATION, poisson
 from llama_operator.simulate.policies.static import Static
 from llama_operator.simulate.replica import Rates, Replica
-from llama_operator.simulate.routing import LEAST, REPORT_SECONDS, ROUND_ROBIN, ROUTINGS, TWO_CHOICES, Routing, TwoChoices
+from llama_operator.simulate.routing import LEAST, REPORT_SECONDS, ROUND_ROBIN, ROUTINGS, TWO_CHOICES, Choices, Routing
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import Ask, Sight, View
 
@@ -113,80 +113,47 @@ def replicas(*in_hand: int) -> list[Replica]:
     return made
 
 
-def reported(serving: list[Replica], at: float, seed: int = 0, accepts: float = math.inf) -> TwoChoices:
-    """Two choices, where these came to have that in hand at this moment."""
-    router = TwoChoices(accepts, seed)
-    for replica in serving:
-        router.changed(replica, at)
-    return router
-
-
-def picks(router: TwoChoices, serving: list[Replica], times: int, at: float) -> Counter[str]:
+def picks(router: Choices, serving: list[Replica], times: int, at: float) -> Counter[str]:
     """Whom it took, of so many requests at one moment."""
     return Counter(chosen.name for _ in range(times) if (chosen := router.choose(serving, at)))
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_what_a_replica_has_in_hand_counts_from_each_routers_next_report_on(seed: int) -> None:
+def test_a_router_believes_what_a_replica_said_for_a_while_and_then_asks_again(seed: int) -> None:
     serving = replicas(1000, 0)
-    router = reported(serving, at=10.0, seed=seed)
-    before = picks(router, serving, 100, at=10.0)
-    assert before["replica-0"] > 40
-    assert picks(router, serving, 100, at=10.0 + REPORT_SECONDS) == {"replica-1": 100}
-    # What has ended since is not known before the report after it either.
+    router = Choices(math.inf, seed)
+    assert picks(router, serving, 100, at=10.0) == {"replica-1": 100}
     serving[0].in_hand = 0
-    router.changed(serving[0], 20.0)
-    assert picks(router, serving, 100, at=20.0) == {"replica-1": 100}
-    assert picks(router, serving, 100, at=20.0 + REPORT_SECONDS)["replica-0"] > 40
+    assert picks(router, serving, 100, at=10.0 + REPORT_SECONDS) == {"replica-1": 100}
+    assert picks(router, serving, 100, at=10.1 + REPORT_SECONDS)["replica-0"] > 40
 
 
-def test_routers_ask_at_moments_of_their_own() -> None:
-    """Of many routers about a quarter know after a quarter of the time between two reports what has changed."""
-    serving = replicas(*[1000] * 100, *[0] * 100)
-    router = reported(serving, at=10.0)
-    picks(router, serving, 5000, at=10.0)
-    wrong = picks(router, serving, 5000, at=10.0 + REPORT_SECONDS / 4)
-    full = sum(wrong[replica.name] for replica in serving if replica.in_hand)
-    # Who does not know takes a full one every second time, who knows where both of the two are: every fourth time.
-    assert full / 5000 == pytest.approx(0.75 * 0.5 + 0.25 * 0.25, abs=0.03)
-
-
-def test_a_router_counts_its_own_picks_until_the_next_report() -> None:
-    """Where reports say the same of all, each router evens out what it hands on."""
+def test_a_router_counts_its_own_picks_until_it_asks_again() -> None:
+    """Where replicas say the same, each router evens out what it hands on."""
     serving = replicas(0, 0)
-    found = picks(TwoChoices(math.inf, 0), serving, 101, at=1.0)
+    found = picks(Choices(math.inf, 0), serving, 101, at=1.0)
     assert max(found.values()) - min(found.values()) <= len(serving)
 
 
-@pytest.mark.parametrize(("others", "share"), [(1, 1.0), (3, 0.5), (7, 0.25)])
-def test_a_new_replica_gets_every_request_for_which_it_is_drawn_until_it_has_as_many_as_the_others(others: int, share: float) -> None:
+@pytest.mark.parametrize(("others", "drawn", "share"), [(1, 2, 1.0), (3, 2, 0.5), (7, 2, 0.25), (7, 3, 0.375), (7, 24, 1.0)])
+def test_a_new_replica_gets_every_request_for_which_it_is_drawn_until_it_has_as_many_as_the_others(
+    others: int, drawn: int, share: float
+) -> None:
     serving = replicas(*[10_000] * others, 0)
-    router = reported(serving[:-1], at=1.0)
+    router = Choices(math.inf, 0, drawn)
     found = picks(router, serving, 4000, at=2.0)
     assert found[serving[-1].name] / 4000 == pytest.approx(share, abs=0.03)
     serving[-1].in_hand = 10_000
-    router.changed(serving[-1], 3.0)
     found = picks(router, serving, 4000, at=4.0)
     assert found[serving[-1].name] / 4000 == pytest.approx(1 / len(serving), abs=0.03)
 
 
-def test_two_choices_take_no_full_replica_and_nobody_where_all_are() -> None:
+def test_choices_take_no_full_replica_and_nobody_where_all_are() -> None:
     serving = replicas(4, 3, 4)
-    router = reported(serving, at=1.0, accepts=4)
+    router = Choices(4, 0)
     assert picks(router, serving, 50, at=1.0) == {"replica-1": 50}
     assert router.choose(replicas(4, 4), 1.0) is None
     assert router.choose([], 1.0) is None
-
-
-def test_what_no_router_goes_by_any_more_is_forgotten() -> None:
-    (replica,) = serving = replicas(0)
-    router = TwoChoices(math.inf, 0)
-    for step in range(100_000):
-        replica.in_hand = step
-        router.changed(replica, step / 1000)
-    # As many as within one time between reports, and the one that held when it began.
-    assert len(router._had[replica.name]) <= 1000 * REPORT_SECONDS + 1
-    assert router.choose(serving, 100.0) is replica
 
 
 # The run of 2026-11-21, as far as docs/simulate.md has it. Its load time was not written down: with 34 s the simulator of that day gives

@@ -1,13 +1,12 @@
 """Two choices beside other ways to route, on fixed numbers of replicas and in a crowd that makes them come and go.
 
-    PYTHONPATH=operator:serving:. deploy/bin/uv run --frozen python -m bench.routing [--seconds 1800] [--jobs 2]
+    PYTHONPATH=operator:serving:. deploy/bin/uv run --frozen python -m bench.routing_simulated [--seconds 1800] [--jobs 2]
 
     least             a router that knows what everybody has in hand: no cluster has it
     round-robin       in turns, each pod's router for itself
     two-choices       of two drawn the one with fewer by the router's counts: what the operator's clusters do (simulate/routing.py)
-    fewest            of all the one with the fewest by the same counts, of equal ones any
+    fewest            as two choices, with all drawn
     of three          as two choices, with three drawn
-    in step           two choices, where all routers ask for their reports at the same moments
 
 Requests are Poisson with the lengths of Azure's conversations, as many as use the given share of what the replicas sustain. `64 slots` is
 the replica that --service has by default; `4 slots` is one whose requests take 6 s. The crowd is three times as many for ten minutes of an
@@ -29,15 +28,14 @@ from typing import NamedTuple
 
 from bench.scaling import in_flight
 from bench.scaling import setup as world
-from bench.scaling_grid import TTFT_SECONDS, ours
+from bench.scaling_grid import MOST_REPLICAS, TTFT_SECONDS, ours
 
 from llama_operator.simulate.capacity import capacity
 from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.figures import attainment, percentiles
 from llama_operator.simulate.generate import CONVERSATION, flash_crowd, poisson
 from llama_operator.simulate.policies.static import Static
-from llama_operator.simulate.replica import Replica
-from llama_operator.simulate.routing import LEAST, ROUND_ROBIN, ROUTERS, TWO_CHOICES, Door, Router, TwoChoices
+from llama_operator.simulate.routing import ROUTERS, Choices, Router
 from llama_operator.simulate.service import Service
 from llama_operator.simulate.traces import superpose
 
@@ -48,38 +46,10 @@ SEEDS = (0, 1, 2)
 SHARES = (0.5, 0.95, 0.99)
 
 
-class Fewest(TwoChoices):
-    """Of all the one with the fewest, by the counts of one router."""
-
-    def pick(self, takers: Sequence[Replica], door: Door) -> Replica:
-        """Of equal ones any."""
-        return min(takers, key=lambda replica: (self.count(replica.name, door), self.doors.random()))
-
-
-class OfThree(TwoChoices):
-    """One drawn more."""
-
-    def pick(self, takers: Sequence[Replica], door: Door) -> Replica:
-        """Drawn in an order of chance: of equal ones any."""
-        drawn = self.doors.sample(list(takers), min(3, len(takers)))
-        return min(drawn, key=lambda replica: self.count(replica.name, door))
-
-
-class InStep(TwoChoices):
-    """All routers ask at the same moments."""
-
-    def new_door(self) -> Door:
-        """Without a phase of its own."""
-        return Door(0.0)
-
-
 MADE: dict[str, Callable[[float, int], Router]] = {
-    LEAST: ROUTERS[LEAST],
-    ROUND_ROBIN: ROUTERS[ROUND_ROBIN],
-    TWO_CHOICES: ROUTERS[TWO_CHOICES],
-    "of three": OfThree,
-    "fewest": Fewest,
-    "in step": InStep,
+    **{str(name): made for name, made in ROUTERS.items()},
+    "of three": partial(Choices, drawn=3),
+    "fewest": partial(Choices, drawn=MOST_REPLICAS),
 }
 
 
@@ -131,7 +101,9 @@ def row(asked: tuple[Case, str, float]) -> str:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="bench.routing", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.routing_simulated", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=1800.0, help="of traffic on a fixed number of replicas (1800)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, each in a process (1)")
     options = parser.parse_args(given)
