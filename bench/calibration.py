@@ -10,7 +10,8 @@ second: a pod counts from the order of its replica until it is gone.
 The simulator is then given the arrivals as they were sent, the engine's numbers as they stand in the spec, the operator's policy as the
 operator makes it of the spec, the local Prometheus' scrape interval, and how long a replica took to load in that run: a load time is an
 input of a simulation, not what it predicts. What it predicts is replica-seconds, attainment and the times of first tokens: the mean over
-SEEDS, since the pods at which requests enter are drawn. It routes as the operator's clusters do, in turns.
+SEEDS, since the pods at which requests enter are drawn. It routes as the operator's clusters do, by two choices; of a record from before
+they did, say `--routing round-robin`.
 
 Beside that prediction stand two others, which say where a difference is from: with the number of replicas changed when the cluster changed
 it (then the policy has no part in it), and, so scaled, with a router that knows who has the fewest in hand.
@@ -38,9 +39,10 @@ from rich.console import Console
 from rich.table import Table
 
 from llama_operator.scaling.policy import Policy
-from llama_operator.simulate.engine import LEAST, ROUND_ROBIN, LoadTime, Outcome, Routing, Setup, simulate
+from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.figures import attainment, percentile
 from llama_operator.simulate.policies.ours import Ours
+from llama_operator.simulate.routing import LEAST, ROUTINGS, TWO_CHOICES, Routing
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import Ask, Sight, View
 
@@ -141,7 +143,7 @@ class AsItWas:
         return Ask(next((wanted for time, wanted in reversed(self.changes) if time <= view.now), 1), None, "Known")
 
 
-def predict(record: Record, *, scaled: bool = False, routing: Routing = ROUND_ROBIN, seed: int = 0) -> Outcome:
+def predict(record: Record, *, scaled: bool = False, routing: Routing = TWO_CHOICES, seed: int = 0) -> Outcome:
     """The simulator's answer to the arrivals of a record; `scaled`: with its changes of the wanted number.
 
     Raises ValueError where nothing was loaded in it, nor anything answered.
@@ -173,9 +175,9 @@ class Told:
     p95: float
 
 
-def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = ROUND_ROBIN) -> Told:
+def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = TWO_CHOICES) -> Told:
     """What `predict` comes to."""
-    runs = [predict(record, scaled=scaled, routing=routing, seed=seed) for seed in range(SEEDS if routing == ROUND_ROBIN else 1)]
+    runs = [predict(record, scaled=scaled, routing=routing, seed=seed) for seed in range(1 if routing == LEAST else SEEDS)]
     return Told(
         cost=statistics.fmean(run.replica_seconds for run in runs),
         attained=statistics.fmean(attainment(run, TTFT_SECONDS) or 0.0 for run in runs),
@@ -184,7 +186,7 @@ def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = ROUND
     )
 
 
-def told(record: Record) -> Table:
+def told(record: Record, routing: Routing = TWO_CHOICES) -> Table:
     """The run and its predictions, side by side."""
     firsts = sorted(each.first if each.first is not None else math.inf for each in record.answers)
     seen = Told(
@@ -193,7 +195,8 @@ def told(record: Record) -> Table:
         p50=_rank(firsts, 0.5),
         p95=_rank(firsts, 0.95),
     )
-    made = [over_seeds(record), over_seeds(record, scaled=True), over_seeds(record, scaled=True, routing=LEAST)]
+    asked: tuple[tuple[bool, Routing], ...] = ((False, routing), (True, routing), (True, LEAST))
+    made = [over_seeds(record, scaled=scaled, routing=each) for scaled, each in asked]
     table = Table(title=f"{len(firsts)} requests, {record.begun}", title_justify="left")
     for name in ("", "cluster", "simulator", "scaled as\nthe cluster was", "and with a\nrouter that knows"):
         table.add_column(name, justify="right" if name else "left")
@@ -203,7 +206,7 @@ def told(record: Record) -> Table:
     table.add_row("p50 of the first token, s", f"{seen.p50:.2f}", *(f"{each.p50:.2f} ({each.p50 - seen.p50:+.2f})" for each in made))
     table.add_row("p95 of the first token, s", f"{seen.p95:.2f}", *(f"{each.p95:.2f} ({each.p95 - seen.p95:+.2f})" for each in made))
     changes = [f"{after} at {at:.0f}" for (_, before, _, _), (at, after, _, _) in pairwise(record.counts) if before != after]
-    outcome = predict(record)
+    outcome = predict(record, routing=routing)
     table.add_row("wanted, s", ", ".join(changes), ", ".join(f"{each.after} at {each.time:.0f}" for each in outcome.changes), "", "")
     table.add_row("broken", str(sum(each.error is not None for each in record.answers)), str(outcome.unserved), "", "")
     table.caption = f"loads of {', '.join(f'{each:.0f}' for each in record.loads)} s in the cluster; the simulator is given their mean"
@@ -266,11 +269,12 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.calibration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, help="where the run is kept")
     parser.add_argument("--of", type=Path, help="a run that was kept: nothing is started")
+    parser.add_argument("--routing", choices=ROUTINGS, default=TWO_CHOICES, help=f"of the cluster that was recorded ({TWO_CHOICES})")
     options = parser.parse_args(given)
     record = Record.of(options.of.read_text(encoding="utf-8")) if options.of else drive()
     if options.record:
         options.record.write_text(json.dumps(_plain(record)) + "\n", encoding="utf-8")
-    Console(highlight=False).print(told(record))
+    Console(highlight=False).print(told(record, options.routing))
     return 0
 
 

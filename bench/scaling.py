@@ -4,10 +4,12 @@
 
 The trace is public: https://github.com/Azure/AzurePublicDataset, data/AzureLLMInferenceTrace_conv.csv. Without --azure the generated
 traffic alone is run; all of that is made from seeds. Every trace is run as it is and as three copies, with load times of 20, 100 and 300 s.
+Requests go where the operator's clusters send them: by two choices, each pod's router for itself (simulate/routing.py).
 Who is compared: scaling_grid.py. What is written: scaling_page.py.
 
 Every run is a line of the file --keep, and none that is there is run again: what was stopped goes on, and after a change of the policy
-`--again ours` drops its runs. --peers and --grid say how many of the peers are run; --only-write runs nothing.
+`--again ours` drops its runs; after a change of all of them, as of the routing, take a new file. --peers and --grid say how many of the
+peers are run, the grid not on the day of 24 h, whose runs take longest by far; --only-write runs nothing.
 
 A replica is the sketch of a 405B one on eight GPUs that simulate/service.py has as its defaults. A run begins with as many ready replicas
 as the clairvoyant scaler (at a use of 0.8) needs on average in the first ten minutes. The clairvoyant run that others are set against is
@@ -23,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -36,6 +39,7 @@ from llama_operator.simulate.engine import LoadTime, Setup, simulate
 from llama_operator.simulate.generate import CODE, CONVERSATION, Mix, bursty, diurnal_week, flash_crowd, poisson
 from llama_operator.simulate.policies import clairvoyant
 from llama_operator.simulate.report import attainment
+from llama_operator.simulate.routing import TWO_CHOICES
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traces import read_trace, superpose
 from llama_operator.simulate.view import Scaler
@@ -46,6 +50,7 @@ SPREAD = 0.2
 """Standard deviation of the load time's logarithm."""
 START_SECONDS = 600.0
 HOUR = 3600.0
+STEEP_DAY, WHOLE_DAY = "steep day", "day of 24 h"
 FULL = 64.0
 """Requests in flight: any number, to count policies by."""
 MODERATE = Mix(rate=CONVERSATION.rate, cv=3.0, prompt=CONVERSATION.prompt, output=CONVERSATION.output)
@@ -72,8 +77,9 @@ def traffic(azure: Path | None) -> dict[str, Traffic]:
     }
     if azure is not None:
         made["azure conversation"] = lambda: read_trace(azure.read_text(encoding="utf-8").splitlines(), "azure")
-    # The longest comes last.
-    made["day"] = lambda: diurnal_week(CONVERSATION, 4, seconds=3 * HOUR, day_seconds=3 * HOUR)
+    # The longest come last.
+    for name, seconds in ((STEEP_DAY, 3 * HOUR), (WHOLE_DAY, 24 * HOUR)):
+        made[name] = partial(diurnal_week, CONVERSATION, 4, seconds=seconds, day_seconds=seconds)
     return made
 
 
@@ -87,6 +93,7 @@ def setup(requests: Sequence[Request], load: float) -> Setup:
         load=LoadTime(seconds=load, spread=SPREAD),
         initial=max(round(fmean(known.levels or [1])), 1),
         maximum=MOST_REPLICAS,
+        routing=TWO_CHOICES,
     )
 
 
@@ -126,7 +133,7 @@ def cell(where: Where, options: argparse.Namespace) -> Cell:
     best = chosen(list(runs((f"clairvoyant use={use:g}", each) for use, each in zip(USES, known, strict=True))))
     mine = list(runs(ours(world.service, full)))
     usual = list(runs(peers(full) if options.peers or options.grid else ()))
-    tuned = list(runs(grid(full) if options.grid else ()))
+    tuned = list(runs(grid(full) if options.grid and where.trace != WHOLE_DAY else ()))
     still = list(runs(fixed(best.replicas) if usual else ()))
     return Cell(**where._asdict(), known=best, ours=mine, usual=usual, tuned=tuned, fixed=still)
 
@@ -195,7 +202,7 @@ def read_arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", type=Path, metavar="FOLDER", help="where scaling-figures.md and scaling-pareto.svg go; needs --keep")
     parser.add_argument("--only-write", action="store_true", help="of what is kept")
     parser.add_argument("--peers", action="store_true", help="the peers too, at their defaults, and fixed numbers")
-    parser.add_argument("--grid", action="store_true", help="and the peers over their settings")
+    parser.add_argument("--grid", action="store_true", help=f"and the peers over their settings, but for the {WHOLE_DAY}")
     parser.add_argument("--trace", action="append", help="only this traffic; may be given several times")
     parser.add_argument("--copies", type=int, action="append", choices=COPIES, help="only so many copies; may be given several times")
     parser.add_argument("--load", type=float, action="append", choices=LOADS, help="only this load time; may be given several times")

@@ -23,6 +23,7 @@ from llama_operator.simulate.capacity import in_flight_target, replicas_at_begin
 from llama_operator.simulate.compare import Contest, compare
 from llama_operator.simulate.engine import LoadTime, Setup
 from llama_operator.simulate.lineup import Objective, read_policies
+from llama_operator.simulate.routing import ROUTINGS, TWO_CHOICES, Routing
 from llama_operator.simulate.service import Service
 from llama_operator.simulate.traffic import Traffic
 
@@ -31,14 +32,14 @@ POLICIES = "ours,hpa,keda,kpa,ray,aibrix,static:8,clairvoyant"
 ROUNDS = 3
 
 
-def contest(traffic: Traffic, policies: str) -> Contest:
+def contest(traffic: Traffic, policies: str, routing: Routing) -> Contest:
     """With the defaults of the command, 100 s to load."""
     service = Service()
     begin = min(max(replicas_at_begin(service, traffic), 1), 24)
     return Contest(
         traffic=traffic,
         entries=tuple(read_policies(policies)[0]),
-        setup=Setup(service=service, load=LoadTime(seconds=100), initial=begin),
+        setup=Setup(service=service, load=LoadTime(seconds=100), initial=begin, routing=routing),
         objective=Objective(in_flight=float(in_flight_target(service, traffic))),
         ttft_seconds=6.0,
     )
@@ -60,12 +61,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("traces", nargs="*", metavar="TRACE")
     parser.add_argument("--profile", metavar="POLICY")
+    parser.add_argument("--routing", choices=ROUTINGS, default=TWO_CHOICES)
     options = parser.parse_args()
     made = traffics(options.traces)
     if options.profile:
         name, traffic = list(made.items())[-1]
         with cProfile.Profile() as profile:
-            list(compare(contest(traffic, options.profile)))
+            list(compare(contest(traffic, options.profile, options.routing)))
         print(f"{options.profile} on {name}")
         pstats.Stats(profile).sort_stats("tottime").print_stats(18)
         return
@@ -78,7 +80,7 @@ def main() -> None:
             took = []
             for _ in range(ROUNDS):
                 begun = time.process_time()
-                list(compare(contest(traffic, policy)))
+                list(compare(contest(traffic, policy, options.routing)))
                 took.append(time.process_time() - begun)
             cells.append(f"{min(took) * 3600 / traffic.seconds:.2f}")
         table.add_row(name, f"{len(traffic):,}", *cells)

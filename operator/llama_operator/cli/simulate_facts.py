@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from llama_operator.api.duration import words
 from llama_operator.cli.moments import stamp
 from llama_operator.cli.simulate_progress import duration
 from llama_operator.cli.simulate_question import Question
-from llama_operator.simulate.engine import ROUND_ROBIN
+from llama_operator.simulate.routing import LEAST, ROUND_ROBIN, TWO_CHOICES, Routing
+
+ROUTING: Mapping[Routing, str] = {
+    LEAST: "to the replica with the fewest in hand, by a router that knows them all",
+    ROUND_ROBIN: "in turns, each pod's router for itself",
+    TWO_CHOICES: "by two choices, each pod's router for itself",
+}
 
 
 def _down(question: Question) -> str:
@@ -42,8 +50,7 @@ def facts(question: Question) -> list[tuple[str, str]]:
     if setup.windows is not None and question.begin is not None:
         names = ", ".join(schedule.name for schedule in setup.windows.schedules)
         rows.append(("windows", f"{names}, with bounds of their own; the traffic begins at {stamp(question.begin)}"))
-    if setup.routing == ROUND_ROBIN:
-        rows.append(("routing", "in turns, each pod's router for itself"))
+    rows.append(("routing", ROUTING[setup.routing]))
     if question.room:
         rows.append(("room", question.room))
     rows.append(

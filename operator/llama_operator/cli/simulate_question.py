@@ -25,9 +25,10 @@ from llama_operator.cli.simulate_resource import Planned, places, planned, shape
 from llama_operator.planning.gpus import GangShape
 from llama_operator.simulate.capacity import in_flight_target, replicas_at_begin
 from llama_operator.simulate.compare import Contest
-from llama_operator.simulate.engine import LEAST, ROUTINGS, LoadTime, Setup
+from llama_operator.simulate.engine import LoadTime, Setup
 from llama_operator.simulate.generate import KINDS
 from llama_operator.simulate.lineup import IDLE_SECONDS, Entry, Objective, check_static, read_policies
+from llama_operator.simulate.routing import ROUTINGS, TWO_CHOICES
 from llama_operator.simulate.service import Service
 from llama_operator.simulate.traces import FORMS
 from llama_operator.simulate.traffic import Traffic
@@ -164,7 +165,7 @@ def _question(
         lag=given.get("lag", 0.0),
         seed=given.get("seed", 0),
         windows=_windows(asked, traffic),
-        routing=arguments.routing or LEAST,
+        routing=arguments.routing or TWO_CHOICES,
         places=None if spec is None else _places(given, spec, shape),
     )
     setup = replace(setup, initial=_initial(setup, given=given.get("initial")))

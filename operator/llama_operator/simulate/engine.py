@@ -1,7 +1,7 @@
 """The run: requests in, a scaler that looks now and then, and what came of it. Deterministic: the same seed, the same answer.
 
 At one moment things happen in this order: a replica's prefill or decode ends, a replica becomes ready, a request arrives, Prometheus
-scrapes, the scaler looks. A request goes to a ready replica (`Routing`: which); where none takes it, it is held
+scrapes, the scaler looks. A request goes to a ready replica (`routing`: which); where none takes it, it is held
 at the router and goes first-come, first-served to the next that does. Where places are limited, a replica that finds none waits for
 one, and neither costs nor loads until then.
 """
@@ -15,22 +15,17 @@ from array import array
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from llama_operator.scaling.bounds import Bounds
 from llama_operator.simulate.replica import NEVER, Job, Rates, Replica, State
+from llama_operator.simulate.routing import LEAST, ROUTERS, Router, Routing
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import Ask, ReadyReplica, Sample, Scaler, Scrape, View
 from llama_operator.simulate.windows import Windows
 
 REPLICA, READY, SCRAPE, LOOK = 0, 1, 3, 4
 ARRIVAL = 2
-Routing = Literal["least", "round-robin"]
-"""Where a request goes: to the ready replica with the fewest in hand, which takes a router that knows them all; or as this operator's
-clusters do it: it enters at a replica's pod drawn at random, whose own router takes the replicas one after the other."""
-LEAST: Routing = "least"
-ROUND_ROBIN: Routing = "round-robin"
-ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN)
 NO_ROOM = "NoRoom"
 """Our policy's reason where it asks for no more because there is no place."""
 
@@ -130,16 +125,18 @@ class Outcome:
         return self.requests - self.served
 
 
-def simulate(requests: Iterable[Request], scaler: Scaler, setup: Setup) -> Outcome:
+def simulate(requests: Iterable[Request], scaler: Scaler, setup: Setup, router: Router | None = None) -> Outcome:
     """One run. `requests` in order of arrival; they are taken as they come, so a stream of any length will do.
+
+    `router`: one of the caller's own instead of the setup's.
 
     Raises ValueError where an arrival lies before the one before it: readers and generators never give such.
     """
-    return _Run(scaler, setup).run(requests)
+    return _Run(scaler, setup, router).run(requests)
 
 
 class _Run:
-    def __init__(self, scaler: Scaler, setup: Setup) -> None:
+    def __init__(self, scaler: Scaler, setup: Setup, router: Router | None) -> None:
         self.scaler, self.setup = scaler, setup
         self.random = random.Random(setup.seed)
         self.outcome = Outcome(policy=scaler.name)
@@ -155,13 +152,10 @@ class _Run:
         self.unplaced = 0
         self.memory: Any = None
         self.scrapes: deque[Scrape] = deque()
-        self.accepts = math.inf if setup.service.accepts is None else setup.service.accepts
         self.made = 0
         self.rates = Rates(setup.service)
-        # Routers draw from a source of their own: loads are the same whatever the routing.
-        self.doors = random.Random(f"doors {setup.seed}")
-        self.turns: dict[str, int] = {}
-        self.choose = self._fewest if setup.routing == LEAST else self._next
+        accepts = math.inf if setup.service.accepts is None else setup.service.accepts
+        self.router = router or ROUTERS[setup.routing](accepts, setup.seed)
 
     def run(self, requests: Iterable[Request]) -> Outcome:
         self.unplaced = max(self.wanted - int(min(self.places, self.wanted)), 0)
@@ -226,35 +220,12 @@ class _Run:
 
     def _dispatch(self, now: float) -> None:
         while self.held:
-            chosen = self.choose()
+            chosen = self.router.choose(self.serving, now)
             if chosen is None:
                 return
             chosen.advance(now)
             chosen.take(self.held.popleft())
             self._changed(chosen)
-
-    def _fewest(self) -> Replica | None:
-        """The oldest of those with the fewest in hand; None where nobody takes one more."""
-        least: Replica | None = None
-        fewest = self.accepts
-        for replica in self.serving:
-            if replica.in_hand < fewest:
-                least, fewest = replica, replica.in_hand
-                if not fewest:
-                    break
-        return least
-
-    def _next(self) -> Replica | None:
-        """The next in turn at the router of a pod drawn at random, those left out that are full; None where all are."""
-        count = len(self.serving)
-        if not count:
-            return None
-        door = self.serving[self.doors.randrange(count)].name
-        turn = self.turns.get(door)
-        turn = self.doors.randrange(count) if turn is None else turn
-        self.turns[door] = turn + 1
-        in_turn = (self.serving[(turn + step) % count] for step in range(count))
-        return next((replica for replica in in_turn if replica.in_hand < self.accepts), None)
 
     def _progress(self, replica: Replica, prefilled: bool, now: float) -> None:
         replica.advance(now)

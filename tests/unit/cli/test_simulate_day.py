@@ -48,13 +48,20 @@ def test_time_windows_sleep_and_limited_gpus_of_a_file_are_simulated_and_the_cha
     compare("simulate-a-day.txt", answer.out)
 
 
-def test_how_requests_are_routed_is_said_where_it_is_in_turns() -> None:
-    (one, other) = (run(*SHORT, "--policy", "static:3", "--copies", "6", *more).out for more in ((), ("--routing", "round-robin")))
-    assert "routing" not in one
-    assert "in turns, each pod's router for itself" in other
-    assert one.splitlines()[-4:-2] != other.splitlines()[-4:-2]
+def test_requests_are_routed_as_in_clusters_unless_told_otherwise_and_how_is_said() -> None:
+    busy = (*SHORT, "--policy", "static:3", "--copies", "6")
+    usual, choices, turns, knowing = (
+        run(*busy, *more).out for more in ((), *(("--routing", how) for how in ("two-choices", "round-robin", "least")))
+    )
+    assert usual == choices
+    assert "by two choices, each pod's router for itself" in choices
+    assert "in turns, each pod's router for itself" in turns
+    assert "to the replica with the fewest in hand" in knowing
+    figures = [tuple(out.splitlines()[-4:-2]) for out in (choices, turns, knowing)]
+    assert len(set(figures)) == len(figures)
     assert_refused(
-        (*SHORT, "--routing", "leest"), ('--routing: "leest" is given; allowed is one of least, round-robin. Did you mean least?',)
+        (*SHORT, "--routing", "leest"),
+        ('--routing: "leest" is given; allowed is one of least, round-robin, two-choices. Did you mean least?',),
     )
 
 
