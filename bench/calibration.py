@@ -10,7 +10,7 @@ second: a pod counts from the order of its replica until it is gone.
 The simulator is then given the arrivals as they were sent, the engine's numbers as they stand in the spec, the operator's policy as the
 operator makes it of the spec, the local Prometheus' scrape interval, and how long a replica took to load in that run: a load time is an
 input of a simulation, not what it predicts. What it predicts is replica-seconds, attainment and the times of first tokens: the mean over
-SEEDS, since the pods at which requests enter are drawn. It routes as the operator's clusters do, by two choices; of a record from before
+SEEDS, since the pods at which requests enter are drawn. It routes as the operator's clusters do, by choice; of a record from before
 they did, say `--routing round-robin`.
 
 Beside that prediction stand two others, which say where a difference is from: with the number of replicas changed when the cluster changed
@@ -42,7 +42,7 @@ from llama_operator.scaling.policy import Policy
 from llama_operator.simulate.engine import LoadTime, Outcome, Setup, simulate
 from llama_operator.simulate.figures import attainment, percentile
 from llama_operator.simulate.policies.ours import Ours
-from llama_operator.simulate.routing import LEAST, ROUTINGS, TWO_CHOICES, Routing
+from llama_operator.simulate.routing import CHOICES, LEAST, ROUTINGS, Routing
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.view import Ask, Sight, View
 
@@ -143,7 +143,7 @@ class AsItWas:
         return Ask(next((wanted for time, wanted in reversed(self.changes) if time <= view.now), 1), None, "Known")
 
 
-def predict(record: Record, *, scaled: bool = False, routing: Routing = TWO_CHOICES, seed: int = 0) -> Outcome:
+def predict(record: Record, *, scaled: bool = False, routing: Routing = CHOICES, seed: int = 0) -> Outcome:
     """The simulator's answer to the arrivals of a record; `scaled`: with its changes of the wanted number.
 
     Raises ValueError where nothing was loaded in it, nor anything answered.
@@ -175,7 +175,7 @@ class Told:
     p95: float
 
 
-def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = TWO_CHOICES) -> Told:
+def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = CHOICES) -> Told:
     """What `predict` comes to."""
     runs = [predict(record, scaled=scaled, routing=routing, seed=seed) for seed in range(1 if routing == LEAST else SEEDS)]
     return Told(
@@ -186,7 +186,7 @@ def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = TWO_C
     )
 
 
-def told(record: Record, routing: Routing = TWO_CHOICES) -> Table:
+def told(record: Record, routing: Routing = CHOICES) -> Table:
     """The run and its predictions, side by side."""
     firsts = sorted(each.first if each.first is not None else math.inf for each in record.answers)
     seen = Told(
@@ -269,7 +269,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.calibration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, help="where the run is kept")
     parser.add_argument("--of", type=Path, help="a run that was kept: nothing is started")
-    parser.add_argument("--routing", choices=ROUTINGS, default=TWO_CHOICES, help=f"of the cluster that was recorded ({TWO_CHOICES})")
+    parser.add_argument("--routing", choices=ROUTINGS, default=CHOICES, help=f"of the cluster that was recorded ({CHOICES})")
     options = parser.parse_args(given)
     record = Record.of(options.of.read_text(encoding="utf-8")) if options.of else drive()
     if options.record:

@@ -29,7 +29,7 @@ REPLICAS, SLOTS, PACE = 3, 4, 70.0
 MEAN_TOKENS, SPREAD = 140.0, 0.9
 ALONE = 200
 WAYS = {
-    "ours: the less loaded of two": "",
+    "ours: the least loaded of three": "",
     "in turns (Ray's builder)": "ray.serve.experimental.round_robin_router:RoundRobinRouter",
     "Ray's default": "ray.serve._private.request_router:PowerOfTwoChoicesRequestRouter",
 }

@@ -4,9 +4,9 @@
 
     least             a router that knows what everybody has in hand: no cluster has it
     round-robin       in turns, each pod's router for itself
-    two-choices       of two drawn the one with fewer by the router's counts: what the operator's clusters do (simulate/routing.py)
-    fewest            as two choices, with all drawn
-    of three          as two choices, with three drawn
+    choices       of three drawn the one with the fewest by the router's counts: what the operator's clusters do (simulate/routing.py)
+    fewest            as choices, with all drawn
+    of two            as choices, with two drawn
 
 Requests are Poisson with the lengths of Azure's conversations, as many as use the given share of what the replicas sustain. `64 slots` is
 the replica that --service has by default; `4 slots` is one whose requests take 6 s. The crowd is three times as many for ten minutes of an
@@ -48,7 +48,7 @@ SHARES = (0.5, 0.95, 0.99)
 
 MADE: dict[str, Callable[[float, int], Router]] = {
     **{str(name): made for name, made in ROUTERS.items()},
-    "of three": partial(Choices, drawn=3),
+    "of two": partial(Choices, drawn=2),
     "fewest": partial(Choices, drawn=MOST_REPLICAS),
 }
 

@@ -4,7 +4,7 @@
 
 The trace is public: https://github.com/Azure/AzurePublicDataset, data/AzureLLMInferenceTrace_conv.csv. Without --azure the generated
 traffic alone is run; all of that is made from seeds. Every trace is run as it is and as three copies, with load times of 20, 100 and 300 s.
-Requests go where the operator's clusters send them: by two choices, each pod's router for itself (simulate/routing.py).
+Requests go where the operator's clusters send them: by choice of three, each pod's router for itself (simulate/routing.py).
 Who is compared: scaling_grid.py. What is written: scaling_page.py.
 
 Every run is a line of the file --keep, and none that is there is run again: what was stopped goes on, and after a change of the policy
@@ -39,7 +39,7 @@ from llama_operator.simulate.engine import LoadTime, Setup, simulate
 from llama_operator.simulate.generate import CODE, CONVERSATION, Mix, bursty, diurnal_week, flash_crowd, poisson
 from llama_operator.simulate.policies import clairvoyant
 from llama_operator.simulate.report import attainment
-from llama_operator.simulate.routing import TWO_CHOICES
+from llama_operator.simulate.routing import CHOICES
 from llama_operator.simulate.service import Request, Service
 from llama_operator.simulate.traces import read_trace, superpose
 from llama_operator.simulate.view import Scaler
@@ -93,7 +93,7 @@ def setup(requests: Sequence[Request], load: float) -> Setup:
         load=LoadTime(seconds=load, spread=SPREAD),
         initial=max(round(fmean(known.levels or [1])), 1),
         maximum=MOST_REPLICAS,
-        routing=TWO_CHOICES,
+        routing=CHOICES,
     )
 
 

@@ -177,7 +177,7 @@ two such numbers, and over a grid of their settings: HPA's target and stabilisat
 target and window, Ray Serve's queue length and delays, AIBrix' APA and KPA with their window. Of a grid, and of fixed numbers, only
 hindsight knows which one to take: in each cell it is another.
 
-Requests go where the operator's clusters send them: by two choices, each pod's router for itself
+Requests go where the operator's clusters send them: by choice of three, each pod's router for itself
 ([simulate.md](simulate.md#where-requests-go)).
 
 The day of 24 h has nearly half a million requests a copy; the grid is not run on it. The steep day has the same climb and fall in three

@@ -23,7 +23,7 @@ from llama_operator.simulate.capacity import in_flight_target, replicas_at_begin
 from llama_operator.simulate.compare import Contest, compare
 from llama_operator.simulate.engine import LoadTime, Setup
 from llama_operator.simulate.lineup import Objective, read_policies
-from llama_operator.simulate.routing import ROUTINGS, TWO_CHOICES, Routing
+from llama_operator.simulate.routing import CHOICES, ROUTINGS, Routing
 from llama_operator.simulate.service import Service
 from llama_operator.simulate.traffic import Traffic
 
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("traces", nargs="*", metavar="TRACE")
     parser.add_argument("--profile", metavar="POLICY")
-    parser.add_argument("--routing", choices=ROUTINGS, default=TWO_CHOICES)
+    parser.add_argument("--routing", choices=ROUTINGS, default=CHOICES)
     options = parser.parse_args()
     made = traffics(options.traces)
     if options.profile:

@@ -1,10 +1,11 @@
-"""Which replica gets the next request: of two drawn at random the one with fewer requests in hand.
+"""Which replica gets the next request: of three drawn at random the one with the fewest requests in hand.
 
-Each pod has a router of its own, and none sees what the others hand on. So a router asks the two that it drew how many they have in hand,
+Each pod has a router of its own, and none sees what the others hand on. So a router asks those that it drew how many they have in hand,
 unless it was told within the last REPORT_SECONDS, and adds what it handed to them itself since. Taking turns, as Ray's own router
-for direct streaming does, knows nothing of how long a request is: what entered a full replica waits there while another is idle. Two
-choices instead of all: the fewest by counts that are half a second old would be the fewest for every router at once (Mitzenmacher, "How
-Useful Is Old Information?", IEEE TPDS 11(1), 2000; "The Power of Two Choices", TPDS 12(10), 2001).
+for direct streaming does, knows nothing of how long a request is: what entered a full replica waits there while another is idle. A few
+instead of all: the fewest by counts that are half a second old would be the fewest for every router at once (Mitzenmacher, "How
+Useful Is Old Information?", IEEE TPDS 11(1), 2000; "The Power of Two Choices", TPDS 12(10), 2001), and one that answers every request with
+an error, at once, would get them all. Three instead of two: docs/adr/0013-choices.md.
 
 Ray sends this class to the processes that route by the value of this module, not by its name, so that routers of pods whose package is
 older know it, too: nothing of `llama_serving` may be imported here.
@@ -22,6 +23,7 @@ from typing import Any
 from ray.exceptions import ActorDiedError
 from ray.serve.request_router import FIFOMixin, RequestRouter
 
+DRAWN = 3
 REPORT_SECONDS = 0.5
 """For so long a replica's own count is believed. A router asks each replica twice a second at most, however many requests come."""
 WAIT_SECONDS = 0.1
@@ -90,9 +92,9 @@ class LeastLoadedRouter(FIFOMixin, RequestRouter):  # type: ignore[misc]  # Ray 
             pending_request.routing_context.should_backoff = True  # where all are full: else Ray asks again without a pause
         order = random.sample(candidate_replicas, len(candidate_replicas))
         if len(order) > 1:
-            await self._ask(order[:2])
+            await self._ask(order[:DRAWN])
             order = [replica for replica in order if replica.replica_id in self.curr_replicas]
-            order[:2] = sorted(order[:2], key=lambda replica: self._counts.in_hand(replica.replica_id))
+            order[:DRAWN] = sorted(order[:DRAWN], key=lambda replica: self._counts.in_hand(replica.replica_id))
         if order:
             self._counts.hand(order[0].replica_id, time.monotonic())
         return [[replica] for replica in order]

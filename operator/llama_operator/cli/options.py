@@ -180,7 +180,7 @@ def _simulate(parser: argparse.ArgumentParser) -> None:
         (
             "--routing",
             "HOW",
-            "two-choices: as this operator's clusters do; round-robin: in turns; least: to the one with the fewest in hand (two-choices)",
+            "choices: as this operator's clusters do; round-robin: in turns; least: to the one with the fewest in hand (choices)",
         ),
         ("--begin", "TIME", "when the traffic begins, as in 2026-11-23T06:00:00+01:00: for the file's time windows (the trace's own date)"),
         ("--initial", "N", "replicas ready at the beginning (what the first five minutes need)"),

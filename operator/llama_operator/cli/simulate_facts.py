@@ -8,12 +8,12 @@ from llama_operator.api.duration import words
 from llama_operator.cli.moments import stamp
 from llama_operator.cli.simulate_progress import duration
 from llama_operator.cli.simulate_question import Question
-from llama_operator.simulate.routing import LEAST, ROUND_ROBIN, TWO_CHOICES, Routing
+from llama_operator.simulate.routing import CHOICES, LEAST, ROUND_ROBIN, Routing
 
 ROUTING: Mapping[Routing, str] = {
     LEAST: "to the replica with the fewest in hand, by a router that knows them all",
     ROUND_ROBIN: "in turns, each pod's router for itself",
-    TWO_CHOICES: "by two choices, each pod's router for itself",
+    CHOICES: "by choice of three, each pod's router for itself",
 }
 
 

@@ -28,7 +28,7 @@ from llama_operator.simulate.compare import Contest
 from llama_operator.simulate.engine import LoadTime, Setup
 from llama_operator.simulate.generate import KINDS
 from llama_operator.simulate.lineup import IDLE_SECONDS, Entry, Objective, check_static, read_policies
-from llama_operator.simulate.routing import ROUTINGS, TWO_CHOICES
+from llama_operator.simulate.routing import CHOICES, ROUTINGS
 from llama_operator.simulate.service import Service
 from llama_operator.simulate.traces import FORMS
 from llama_operator.simulate.traffic import Traffic
@@ -165,7 +165,7 @@ def _question(
         lag=given.get("lag", 0.0),
         seed=given.get("seed", 0),
         windows=_windows(asked, traffic),
-        routing=arguments.routing or TWO_CHOICES,
+        routing=arguments.routing or CHOICES,
         places=None if spec is None else _places(given, spec, shape),
     )
     setup = replace(setup, initial=_initial(setup, given=given.get("initial")))

@@ -1,11 +1,11 @@
 """Where requests go: to which of the ready replicas the next one is handed.
 
-The clusters' routing is by two choices. Each replica's pod has a router of its own; a request enters at a pod drawn at random. That router
-takes, of two replicas drawn at random (of two both), the one with the lower count, and of equal ones either. A count is what the replica
+The clusters' routing is by choices. Each replica's pod has a router of its own; a request enters at a pod drawn at random. That router
+takes, of DRAWN replicas drawn at random, the one with the lowest count, and of equal ones any. A count is what the replica
 had in hand when this router last asked it, and what this router handed it since; a replica that is drawn is asked anew when that was more
 than REPORT_SECONDS ago. The answer takes no time here.
 
-A replica that is full refuses, and the router draws again: the two are drawn from those that take one more.
+A replica that is full refuses, and the router draws again: they are drawn from those that take one more.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Literal
 
 from llama_operator.simulate.replica import Replica
 
-Routing = Literal["least", "round-robin", "two-choices"]
-"""How the replica of a request is chosen: by a router that knows them all; by each pod's router in turns; by each pod's by two choices."""
+Routing = Literal["least", "round-robin", "choices"]
+"""How the replica of a request is chosen: by a router that knows them all; by each pod's router in turns; by each pod's by choices."""
 LEAST: Routing = "least"
 ROUND_ROBIN: Routing = "round-robin"
-TWO_CHOICES: Routing = "two-choices"
-ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN, TWO_CHOICES)
+CHOICES: Routing = "choices"
+ROUTINGS: tuple[Routing, ...] = (LEAST, ROUND_ROBIN, CHOICES)
+DRAWN = 3
+"""Replicas of which a router chooses: as `llama_serving.least_loaded`."""
 REPORT_SECONDS = 0.5
 """For so long a router believes what a replica said: as `llama_serving.least_loaded`."""
 
@@ -81,7 +83,7 @@ class Turns(Router):
 class Choices(Router):
     """The one with the lowest count of `drawn` replicas: at the top of this file."""
 
-    def __init__(self, accepts: float, seed: int, drawn: int = 2) -> None:
+    def __init__(self, accepts: float, seed: int, drawn: int = DRAWN) -> None:
         super().__init__(accepts, seed)
         self.drawn = drawn
         self._doors: dict[str, dict[str, Count]] = {}
@@ -108,12 +110,17 @@ class Choices(Router):
         return best[1]
 
     def _draw(self, takers: Sequence[Replica]) -> Sequence[Replica]:
-        count, draw = len(takers), self.doors.random
-        if self.drawn != 2 or count < 2:
+        count = len(takers)
+        if self.drawn != DRAWN or count <= DRAWN:
             return self.doors.sample(takers, min(self.drawn, count))
-        # As `sample`, a third of its time: this is done for every request.
-        first, second = int(draw() * count), int(draw() * (count - 1))
-        return takers[first], takers[second + (second >= first)]
+        # As `sample`, in a fraction of its time: this is done for every request.
+        draw = self.doors.random
+        first, second, third = int(draw() * count), int(draw() * (count - 1)), int(draw() * (count - 2))
+        second += second >= first
+        low, high = (first, second) if first < second else (second, first)
+        third += third >= low
+        third += third >= high
+        return takers[first], takers[second], takers[third]
 
 
 class Count:
@@ -126,4 +133,4 @@ class Count:
         self.in_hand = 0
 
 
-ROUTERS: Mapping[Routing, Callable[[float, int], Router]] = {LEAST: Fewest, ROUND_ROBIN: Turns, TWO_CHOICES: Choices}
+ROUTERS: Mapping[Routing, Callable[[float, int], Router]] = {LEAST: Fewest, ROUND_ROBIN: Turns, CHOICES: Choices}

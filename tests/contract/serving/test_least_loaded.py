@@ -101,7 +101,7 @@ async def test_requests_that_come_at_once_are_spread_though_all_of_them_ask(monk
     made = await router(monkeypatch, *replicas)
     shares = Counter(await asyncio.gather(*(chosen(made) for _ in range(400))))
     assert set(shares) == {"0", "1", "2", "3"}
-    assert max(shares.values()) - min(shares.values()) <= 12, "two choices even out; one at random would be some 40 apart"
+    assert max(shares.values()) - min(shares.values()) <= 12, "three choices even out; one at random would be some 40 apart"
     assert [replica.asked for replica in replicas] == [1] * 4
 
 

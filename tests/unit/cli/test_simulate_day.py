@@ -51,17 +51,17 @@ def test_time_windows_sleep_and_limited_gpus_of_a_file_are_simulated_and_the_cha
 def test_requests_are_routed_as_in_clusters_unless_told_otherwise_and_how_is_said() -> None:
     busy = (*SHORT, "--policy", "static:3", "--copies", "6")
     usual, choices, turns, knowing = (
-        run(*busy, *more).out for more in ((), *(("--routing", how) for how in ("two-choices", "round-robin", "least")))
+        run(*busy, *more).out for more in ((), *(("--routing", how) for how in ("choices", "round-robin", "least")))
     )
     assert usual == choices
-    assert "by two choices, each pod's router for itself" in choices
+    assert "by choice of three, each pod's router for itself" in choices
     assert "in turns, each pod's router for itself" in turns
     assert "to the replica with the fewest in hand" in knowing
     figures = [tuple(out.splitlines()[-4:-2]) for out in (choices, turns, knowing)]
     assert len(set(figures)) == len(figures)
     assert_refused(
         (*SHORT, "--routing", "leest"),
-        ('--routing: "leest" is given; allowed is one of least, round-robin, two-choices. Did you mean least?',),
+        ('--routing: "leest" is given; allowed is one of least, round-robin, choices. Did you mean least?',),
     )
 
 
