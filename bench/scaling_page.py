@@ -16,11 +16,12 @@ GOOD_CLAIRVOYANT = 0.99
 WORDS: Mapping[str, str] = {
     "poisson": (
         "with loads of 20 s the clairvoyant lets one of three replicas go for a minute and has it back in time; ours keeps it for "
-        "minutes and pays 13 % more."
+        "minutes and pays 12 % more. With loads of 300 s ours lets one go in a quiet quarter of an hour and is late when it is wanted "
+        "again: up to 1.2 points less than the clairvoyant, and peers that moved less are better."
     ),
     "bursts": (
-        "those that are better never move, and three replicas (of three copies eight) happen to be enough; ours moves a few "
-        "times, pays up to 5 % more and attains 0.02 to 1.5 points less."
+        "those that are better hardly move, and three replicas (of three copies eight) happen to be enough; ours moves a few "
+        "times, pays up to 8 % more and attains up to 1.5 points less."
     ),
     "flash crowd": (
         "nothing announces it, and what arrives before a load is done is late, whoever scales: this traffic cannot be forecast. "
@@ -30,21 +31,22 @@ WORDS: Mapping[str, str] = {
     ),
     "code": (
         "bursts last seconds and are over before anything is loaded: who wants the clairvoyant's attainment must have replicas "
-        "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays 1.7 "
+        "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays 1.8 "
         "times as much for it. With loads of 20 s ours lets go between bursts after some 180 s, and what comes then waits for a load; of "
-        "three copies it pays a third more than the clairvoyant even so."
+        "three copies it pays a quarter more than the clairvoyant even so."
     ),
     "azure conversation": (
-        "of one copy with loads of 20 s ours moves ten times, as others do not, and saves nothing by it. Elsewhere those that are "
-        "better never move. No parameter was fitted to this trace."
+        "of one copy with loads of 20 s ours keeps a third replica for minutes where the clairvoyant lets it go for one, and pays 11 % "
+        "more. Peers that are better attain 0.02 to 0.15 points more for 1 to 3 % less. No parameter was fitted to this trace."
     ),
     "steep day": (
         "it falls eight times as steeply as a real one, so that a down window of 400 s and more costs eight times as much. Peers "
         "that are told 65 requests for each replica, a little more than it has slots, ask for less on the way up; with loads of "
-        "20 s that is enough. Of three copies with loads of 300 s what climbs within one load is late: ours attains 0.97."
+        "20 s that is enough, and with loads of 300 s they let go later than ours, which attains 1.5 points less then."
     ),
     "day of 24 h": (
-        "ours attains 0.999 and more of one copy. Peers that are told 65 requests for each replica do so too, and pay about 1 % less."
+        "ours attains 0.997 and more. Of one copy with loads of 20 s peers that are told 65 requests for each replica do so too, and "
+        "pay 1 % less."
     ),
 }
 """For each traffic why its cells fail, where they do. Written by hand: look again where the policy was changed."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import yaml
 
-from . import models, pod_template, programs, serving_env
+from . import browser, models, pod_template, programs, serving_env
 from .archive import image_tags
 from .cluster import Cluster, process_names
 from .errors import LocalClusterError
@@ -44,6 +44,11 @@ def _programs(cluster: Cluster, _: argparse.Namespace) -> int:
     for name, path in layout.debian.paths.items():
         print(f"{name:<26}{'debian':<10}{path}")
     programs.verify(cluster.settings)
+    return 0
+
+
+def _browser(cluster: Cluster, _: argparse.Namespace) -> int:
+    print(browser.ensure(cluster.settings, cluster.progress))
     return 0
 
 
@@ -120,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     add("down", "stop the cluster and remove everything but the cache").set_defaults(run=_down)
     add("status", "say which processes run").set_defaults(run=_status)
     add("programs", "find, download or build every program").set_defaults(run=_programs)
+    add("browser", "find a browser for the tests, or unpack Debian's").set_defaults(run=_browser)
     kubectl = add("kubectl", "run kubectl on the cluster: kubectl -- get pods")
     kubectl.add_argument("words", nargs=argparse.REMAINDER)
     kubectl.set_defaults(run=_kubectl)

@@ -70,7 +70,7 @@ class DebianPrograms:
         return self.paths[name]
 
 
-class _Apt:
+class Apt:
     """apt-get with a state of its own under `base`: the machine's lists, locks and caches stay as they are."""
 
     def __init__(self, base: Path) -> None:
@@ -89,14 +89,26 @@ class _Apt:
 
     def download(self, packages: list[str]) -> list[Path]:
         """Fetch packages into `debs`; the index is fetched once."""
-        flags = [word for option in self._options for word in ("-o", option)]
-        if not self._updated:
-            # A source of the machine that does not answer must not stop us: the download below says what is missing.
-            subprocess.run(["apt-get", *flags, "-qq", "update"], capture_output=True, timeout=300, check=False)
-            self._updated = True
+        flags = self._up_to_date()
         before = set((self.base / "debs").iterdir())
         commands.run(["apt-get", *flags, "-qq", "download", *packages], cwd=self.base / "debs", seconds=600)
         return sorted(set((self.base / "debs").iterdir()) - before)
+
+    def download_with_what_it_needs(self, package: str) -> list[Path]:
+        """Fetch a package, and of what it needs what this machine has not installed."""
+        # The machine's own list of what is installed is read, without its lock.
+        flags = [*self._up_to_date(), "-o", "Dir::State::status=/var/lib/dpkg/status", "-o", "Debug::NoLocking=1"]
+        words = ["install", "--yes", "--no-install-recommends", "--download-only", package]
+        commands.run(["apt-get", *flags, "-qq", *words], seconds=600)
+        return sorted((self.base / "cache" / "archives").glob("*.deb"))
+
+    def _up_to_date(self) -> list[str]:
+        flags = [word for option in self._options for word in ("-o", option)]
+        if not self._updated:
+            # A source of the machine that does not answer must not stop us: the download that follows says what is missing.
+            subprocess.run(["apt-get", *flags, "-qq", "update"], capture_output=True, timeout=300, check=False)
+            self._updated = True
+        return flags
 
 
 def missing_libraries(ldd_output: str) -> list[str]:
@@ -160,7 +172,7 @@ def _need_debian(wanted: list[str]) -> None:
 
 
 def _unpack(base: Path, packages: list[str]) -> None:
-    apt, root = _Apt(base / "apt"), base / "root"
+    apt, root = Apt(base / "apt"), base / "root"
     root.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(apt.base / "debs")
     (apt.base / "debs").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -184,9 +185,11 @@ def test_a_gap_breaks_a_line_and_a_point_alone_is_still_there() -> None:
 
 def test_a_browser_draws_it(text: str, tmp_path: Path) -> None:
     """Every chart has a size, the figures are there, nothing was asked of a network, and a narrow window does not scroll sideways."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = os.environ.get("LLAMA_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is installed")
+        pytest.skip(
+            f"LLAMA_BROWSER is not set and none of {', '.join(BROWSERS)} is installed; `python -m localcluster browser` fetches one"
+        )
     probe = (
         "<script>addEventListener('load', () => { const boxes = [...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect());"
         "const said = {charts: boxes.filter(b => b.width > 300).filter(b => b.height > 60).length,"
