@@ -2,8 +2,8 @@
 
 It stands where vLLM stands: behind the same HTTP surface, in the same Serve deployment, with the same metric families.
 The model of time: a request waits for one of `slots`; its prompt takes `tokens / prefillTokensPerSecond`; after that a token comes
-out every `1 / tokensPerSecond` seconds, whatever the other requests do (70 tokens/s a stream is the pace of the 405B model in FP8 on
-eight H100). A stream that falls behind catches up: due times are absolute, so a slow consumer does not slow the model down.
+out every `1 / tokensPerSecond` seconds, whatever the other requests do (the default of 70 tokens/s a stream is assumed, no model's). A
+stream that falls behind catches up: due times are absolute, so a slow consumer does not slow the model down.
 """
 
 from __future__ import annotations
