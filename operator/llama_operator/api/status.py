@@ -47,16 +47,18 @@ class ReplicaStatus(_Status):
 
 
 class SignalStatus(_Status):
-    """One measurement that the autoscaler used."""
+    """One measurement that the autoscaler saw."""
 
     name: str
-    """Name of the signal."""
+    """Name of the signal: requestsInFlight (requests in replicas), requestsHeld (requests at proxies), running and waiting (requests in the
+    engines' batches and queues), promptTokensPerSecond and outputTokensPerSecond (tokens per second), kvCacheUse (KV caches' worth of
+    tokens)."""
 
     value: float | None = None
     """Its value; absent where nothing was measured."""
 
     age_seconds: float | None = None
-    """Age of the measurement in seconds when it was used."""
+    """Age of the oldest sample in it, in seconds, at observedTime. Absent where nothing was measured."""
 
 
 class VoteStatus(_Status):

@@ -22,13 +22,15 @@ from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.policy import Replicas, decide
 from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.scaling.votes import Vote
-from llama_operator.telemetry.names import selector
+from llama_operator.telemetry import names as metric
 
 Rooms = Callable[[str, float], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
 """Looks up the free GPUs of a resource, and who holds the others, as of at most so many seconds ago."""
 KNOWN_SECONDS, FRESH_SECONDS = 20.0, 0.0
 """How old the free GPUs may be that refuse one more replica, and that allow one. Deployments that lack room ask at every look, and must not
 have all nodes and pods listed each time; one that is to grow asks once, and anew: a second ago its last gang had no pod yet."""
+ALWAYS = ("requestsInFlight", "requestsHeld")
+"""Signals that every decision needs: named also where they were not seen."""
 
 
 async def look(
@@ -57,7 +59,7 @@ async def look(
     # The first look at this deployment, or the first since autoscaling was switched on: start from what is there.
     wanted = first_wanted(gangs, policy) if wanted is None else int(wanted)
     families = {"first_tokens": policy.ttft_seconds is not None, "zero": policy.sleeps}
-    answer = await metrics.newest(selector(world.key.namespace, world.key.name, math.ceil(4 * max_age), **families))
+    answer = await metrics.newest(metric.selector(world.key.namespace, world.key.name, math.ceil(4 * max_age), **families))
     # A replica that only just became ready was not scraped yet; it is expected to be seen once a sample could have grown stale.
     expected = {gang.leader.name for gang in ready if gang.leader and now - (gang.leader.ready_since or now) > max_age}
     signals = read_load(answer, expected, {pod.name for pod in world.pods}, now, max_age)
@@ -123,16 +125,32 @@ def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
         "cache": signals.kv_use,
     }
     return [
-        VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=round(vote.age_seconds, 1))
+        VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=_tenths(vote.age_seconds))
         for vote in votes
     ]
 
 
 def _signals(signals: Load | Missing) -> list[dict[str, Any]]:
+    """What was seen, each with the age of its oldest sample. Requests in flight and held are named in any case: with no number, unseen."""
     if isinstance(signals, Missing):
         return []
-    age = round(signals.age_seconds, 1)
-    return [
-        {"name": "requestsInFlight", "value": signals.in_flight, "ageSeconds": age},
-        {"name": "requestsHeld", "value": signals.held, "ageSeconds": age},
-    ]
+    seen = {
+        "requestsInFlight": (signals.in_flight, signals.age_of(*metric.REPLICA_FAMILIES)),
+        "requestsHeld": (signals.held, signals.age_of(*metric.HELD_FAMILIES)),
+        "running": (signals.running, signals.age_of(metric.VLLM_RUNNING)),
+        "waiting": (signals.waiting, signals.age_of(metric.VLLM_WAITING)),
+        "promptTokensPerSecond": (signals.prompt_rate, signals.age_of(metric.VLLM_PROMPT_TOKENS)),
+        "outputTokensPerSecond": (signals.output_rate, signals.age_of(metric.VLLM_OUTPUT_TOKENS)),
+        "kvCacheUse": (signals.kv_use, signals.age_of(metric.VLLM_KV_USE)),
+    }
+    told: list[dict[str, Any]] = []
+    for name, (value, age) in seen.items():
+        if value is not None and age is not None:
+            told.append({"name": name, "value": round(value, 3), "ageSeconds": _tenths(age)})
+        elif name in ALWAYS:
+            told.append({"name": name})
+    return told
+
+
+def _tenths(age: float | None) -> float | None:
+    return None if age is None else round(age, 1)

@@ -33,7 +33,8 @@ class VoteView:
     signal: str
     value: float | None
     replicas: float | None
-    age_seconds: float
+    age_seconds: float | None
+    """None where no sample was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,6 +77,8 @@ def test_the_down_window_is_told_as_a_number_and_in_words() -> None:
 def test_a_vote_that_could_not_be_seen_has_no_number_and_not_zero() -> None:
     unseen = replace(VIEW, votes=[VoteView(signal="cache", value=None, replicas=None, age_seconds=1.0)])
     assert status(unseen)["autoscaling"]["votes"] == [{"signal": "cache", "ageSeconds": 1.0}]
+    never = replace(VIEW, votes=[VoteView(signal="cache", value=None, replicas=None, age_seconds=None)])
+    assert status(never)["autoscaling"]["votes"] == [{"signal": "cache"}]
 
 
 NIGHT = BoundsView(least=1, most=2, most_by="maxReplicas of window night", windows=("night",))
@@ -157,6 +159,8 @@ def test_numbers_that_move_with_every_look_are_no_news_by_themselves() -> None:
     assert not says_something_new(before, status(MOVED, before, NOW + 5))
     later = replace(VIEW, votes=[replace(VIEW.votes[0], age_seconds=9.0)], signals=[{**VIEW.signals[0], "ageSeconds": 9.0}])
     assert not says_something_new(before, status(later, before, NOW + 3600))
+    busy = replace(VIEW, signals=[*VIEW.signals, {"name": "promptTokensPerSecond", "value": 812.5, "ageSeconds": 4.0}])
+    assert not says_something_new(before, status(busy, before, NOW + 5))
     grown = replace(BLIND, message="holding at 2: the newest sample is 99 s old", metrics_message="the newest sample is 99 s old")
     assert not says_something_new(status(BLIND), status(grown, status(BLIND), NOW + 3600))
 
