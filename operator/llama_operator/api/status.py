@@ -65,11 +65,12 @@ class VoteStatus(_Status):
     """What one signal asks for. The highest vote counts."""
 
     signal: str
-    """Name of the signal: requests, slots, prompts or cache."""
+    """Name of the signal: requests, slots, prompts, cache or firstToken."""
 
     value: float | None = None
-    """What was measured: requests in hand, sequences in the engines, prompt tokens per second, caches' worth of tokens. Absent where it
-    could not be seen."""
+    """What was measured: requests in hand, sequences in the engines, prompt tokens per second, caches' worth of tokens, and of
+    firstToken the seconds within which the objective's percentile of the requests of the last minute had their first token. Absent where it
+    could not be seen, and of firstToken after fewer than 20 requests."""
 
     replicas: float | None = None
     """Replicas that it asks for. Absent where it could not be seen."""

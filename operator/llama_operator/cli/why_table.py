@@ -13,7 +13,7 @@ from rich.text import Text
 
 from llama_operator.cli.moments import ago, seconds_at, told
 
-UNITS = {"requests": "in hand", "slots": "sequences", "prompts": "tokens/s", "cache": "caches"}
+UNITS = {"requests": "in hand", "slots": "sequences", "prompts": "tokens/s", "cache": "caches", "firstToken": "s"}
 """Of what was measured for each signal."""
 PHASES = {"Ready": "bold green", "Idle": "bold", "Failed": "bold red", "Invalid": "bold red", "Degraded": "bold yellow"}
 UNMOVED_SECONDS = 120.0

@@ -18,6 +18,7 @@ from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
 from llama_operator.scaling.bounds import bounds_at
 from llama_operator.scaling.costs import down_window
+from llama_operator.scaling.first_token import quantile
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.policy import Replicas, decide
 from llama_operator.scaling.signals import Load, Missing, read_load, see_held
@@ -81,7 +82,7 @@ async def look(
         metrics_message=signals.message if isinstance(signals, Missing) else "all signals are there and fresh",
         signals=_signals(signals),
         memory=decision.memory,
-        votes=_votes(decision.votes, signals),
+        votes=_votes(decision.votes, signals, policy.percentile),
         asked=decision.asked,
         expected=decision.expected,
         down=down_window(policy.scale_down_seconds, policy.costs, Loads.of(decision.memory.get("loads")), policy.load_seconds),
@@ -114,7 +115,7 @@ def keep(previous: Mapping[str, Any]) -> ScalingView:
     return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
 
 
-def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
+def _votes(votes: Sequence[Vote], signals: Load | Missing, percentile: float) -> list[VoteView]:
     """The votes beside what was measured for each: what a vote makes of it is the policy's."""
     if isinstance(signals, Missing):
         return []
@@ -123,6 +124,7 @@ def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
         "slots": None if signals.running is None else signals.running + (signals.waiting or 0.0),
         "prompts": signals.prompt_rate,
         "cache": signals.kv_use,
+        "firstToken": None if signals.first_tokens is None else quantile(signals.first_tokens, percentile),
     }
     return [
         VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=_tenths(vote.age_seconds))

@@ -85,6 +85,22 @@ def too_late(first_tokens: Mapping[float, float], seconds: float, percentile: fl
     return total >= LEAST_REQUESTS and behind > allowed * total + chance
 
 
+def quantile(first_tokens: Mapping[float, float], percentile: float) -> float | None:
+    """Seconds within which that share of the requests had their first token, as Prometheus' `histogram_quantile` has it: a bucket fills
+    evenly, and of what lies beyond the last bound that bound is told. None: too few requests to say.
+    """
+    total, bounds = first_tokens.get(math.inf, 0.0), sorted(bound for bound in first_tokens if 0 < bound < math.inf)
+    if total < LEAST_REQUESTS or not bounds:
+        return None
+    lower, below = 0.0, 0.0
+    for bound in bounds:
+        count = first_tokens[bound]
+        if count >= percentile * total:
+            return lower + (bound - lower) * (percentile * total - below) / (count - below)
+        lower, below = bound, count
+    return lower
+
+
 def check(
     seen: Demand, load: Load, correction: Correction, *, ttft: float, percentile: float, ready: int, settled: bool, now: float
 ) -> tuple[Demand, Correction]:

@@ -60,6 +60,7 @@ STORIES: dict[str, dict[str, Any]] = {
                 {"signal": "requests", "value": 310.0, "replicas": 4.844, "ageSeconds": 4.0},
                 {"signal": "prompts", "value": 8123.4, "replicas": 1.66, "ageSeconds": 4.0},
                 {"signal": "cache", "ageSeconds": 4.0},
+                {"signal": "firstToken", "value": 4.375, "replicas": 1.66, "ageSeconds": 11.0},
             ],
             "cappedBy": [
                 {"by": "window", "message": "5 would do; maxReplicas of window day allows 4"},
