@@ -58,7 +58,7 @@ class SignalStatus(_Status):
     """Its value; absent where nothing was measured."""
 
     age_seconds: float | None = None
-    """Age of the oldest sample in it, in seconds, at observedTime. Absent where nothing was measured."""
+    """Age of the oldest sample in it, in seconds, when it was read. Absent where nothing was measured."""
 
 
 class VoteStatus(_Status):
@@ -76,7 +76,7 @@ class VoteStatus(_Status):
     """Replicas that it asks for. Absent where it could not be seen."""
 
     age_seconds: float | None = None
-    """Age of the oldest sample in it, in seconds, at observedTime."""
+    """Age of the oldest sample in it, in seconds, when it was read. Absent where no sample was seen."""
 
 
 class CapStatus(_Status):
@@ -116,6 +116,27 @@ class ChangeStatus(_Status):
 
     message: str = ""
     """Why, in words and numbers: those of the event of that moment."""
+
+    asked_replicas: int | None = None
+    """Replicas that the demand asked for then, before bounds and stabilisation. Absent where it could not be seen."""
+
+    current_replicas: int | None = None
+    """Replicas that there were when it was decided. Absent, as all below, where an older operator wrote the change."""
+
+    loading_replicas: int | None = None
+    """Of these, those that did not serve yet."""
+
+    min_replicas: int | None = None
+    """Fewest replicas at that moment."""
+
+    max_replicas: int | None = None
+    """Most replicas at that moment."""
+
+    votes: list[VoteStatus] = Field(default_factory=list)
+    """What each signal asked for then. Empty where nothing could be seen."""
+
+    capped_by: list[CapStatus] = Field(default_factory=list)
+    """What kept the number from what was asked for then."""
 
 
 class AutoscalingStatus(_Status):
