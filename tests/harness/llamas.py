@@ -19,6 +19,7 @@ GOOD = {
     "Degraded": ("False", "Healthy", "nothing is known to be broken"),
 }
 
+# The newest with all that is kept of its moment, the one before as an operator wrote it that kept the words alone.
 CHANGES = [
     {
         "time": f"{DAY}14:58:10Z",
@@ -26,6 +27,17 @@ CHANGES = [
         "to": 2,
         "reason": "ScaledUp",
         "message": "92 requests in hand, at 64 a replica that is 2; from 1 to 2",
+        "askedReplicas": 3,
+        "currentReplicas": 1,
+        "loadingReplicas": 0,
+        "minReplicas": 1,
+        "maxReplicas": 2,
+        "votes": [
+            {"signal": "requests", "value": 92.0, "replicas": 1.438, "ageSeconds": 2.0},
+            {"signal": "slots", "value": 92.0, "replicas": 2.3, "ageSeconds": 7.0},
+            {"signal": "prompts", "ageSeconds": 6.0},
+        ],
+        "cappedBy": [{"by": "window", "message": "3 would do; maxReplicas of window night allows 2"}],
     },
     {
         "time": f"{DAY}13:20:00Z",

@@ -47,33 +47,36 @@ class ReplicaStatus(_Status):
 
 
 class SignalStatus(_Status):
-    """One measurement that the autoscaler used."""
+    """One measurement that the autoscaler saw."""
 
     name: str
-    """Name of the signal."""
+    """Name of the signal: requestsInFlight (requests in replicas), requestsHeld (requests at proxies), running and waiting (requests in the
+    engines' batches and queues), promptTokensPerSecond and outputTokensPerSecond (tokens per second), kvCacheUse (KV caches' worth of
+    tokens)."""
 
     value: float | None = None
     """Its value; absent where nothing was measured."""
 
     age_seconds: float | None = None
-    """Age of the measurement in seconds when it was used."""
+    """Age of the oldest sample in it, in seconds, when it was read. Absent where nothing was measured."""
 
 
 class VoteStatus(_Status):
     """What one signal asks for. The highest vote counts."""
 
     signal: str
-    """Name of the signal: requests, slots, prompts or cache."""
+    """Name of the signal: requests, slots, prompts, cache or firstToken."""
 
     value: float | None = None
-    """What was measured: requests in hand, sequences in the engines, prompt tokens per second, caches' worth of tokens. Absent where it
-    could not be seen."""
+    """What was measured: requests in hand, sequences in the engines, prompt tokens per second, caches' worth of tokens, and of
+    firstToken the seconds within which the objective's percentile of the requests of the last minute had their first token. Absent where it
+    could not be seen, and of firstToken after fewer than 20 requests."""
 
     replicas: float | None = None
     """Replicas that it asks for. Absent where it could not be seen."""
 
     age_seconds: float | None = None
-    """Age of the oldest sample in it, in seconds, at observedTime."""
+    """Age of the oldest sample in it, in seconds, when it was read. Absent where no sample was seen."""
 
 
 class CapStatus(_Status):
@@ -113,6 +116,27 @@ class ChangeStatus(_Status):
 
     message: str = ""
     """Why, in words and numbers: those of the event of that moment."""
+
+    asked_replicas: int | None = None
+    """Replicas that the demand asked for then, before bounds and stabilisation. Absent where it could not be seen."""
+
+    current_replicas: int | None = None
+    """Replicas that there were when it was decided. Absent, as all below, where an older operator wrote the change."""
+
+    loading_replicas: int | None = None
+    """Of these, those that did not serve yet."""
+
+    min_replicas: int | None = None
+    """Fewest replicas at that moment."""
+
+    max_replicas: int | None = None
+    """Most replicas at that moment."""
+
+    votes: list[VoteStatus] = Field(default_factory=list)
+    """What each signal asked for then. Empty where nothing could be seen."""
+
+    capped_by: list[CapStatus] = Field(default_factory=list)
+    """What kept the number from what was asked for then."""
 
 
 class AutoscalingStatus(_Status):

@@ -20,6 +20,10 @@ from llama_operator.cli.moments import seconds_at, stamp, told
 
 SCHEMA_VERSION = 1
 CHANGE_REASONS = ("ScaledUp", "ScaledDown")
+TOLD = ("time", "from", "to", "reason", "message")
+"""What is told of every change."""
+COUNTED = ("currentReplicas", "loadingReplicas", "askedReplicas", "minReplicas", "maxReplicas")
+"""Numbers of replicas that are kept with it."""
 _FROM_TO = re.compile(r"\bfrom ([0-9]{1,6}) to ([0-9]{1,6})\b")
 
 _GOOD: Mapping[str, tuple[str, ...]] = {
@@ -149,17 +153,38 @@ def merged(changes: Sequence[Mapping[str, Any]], events: Iterable[Mapping[str, A
     return sorted(found.values(), key=lambda item: str(item["time"]), reverse=True)
 
 
+def as_of(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is kept of the moment of the newest of these changes, in the form of today's `scaling`.
+
+    `kept` is false of a change that holds its words alone: one from an Event, of an operator older than this, or under an older CRD.
+    """
+    change = changes[0]
+    return {
+        "enabled": True,
+        "kept": "currentReplicas" in change,
+        "desiredReplicas": change.get("to"),
+        "reason": change.get("reason"),
+        "message": change.get("message"),
+        "observedTime": change["time"],
+        **{name: change[name] for name in COUNTED if name in change},
+        "votes": _maps(change.get("votes")),
+        "cappedBy": _maps(change.get("cappedBy")),
+        "changes": [{name: item.get(name) for name in TOLD} for item in changes],
+    }
+
+
 def in_force(changes: Sequence[Mapping[str, Any]], at: float, now: float, *, created: float | None) -> dict[str, Any]:
     """The change that was in force at a moment, or what can be said where it lies further back than what is kept."""
     answer: dict[str, Any] = {"time": stamp(at), "change": None}
     if created is not None and at < created:
         return answer | {"message": f"it did not exist then: it was made at {told(created, now)}"}
-    before = next((item for item in changes if (seconds_at(item["time"]) or 0.0) <= at), None)
-    if before is not None:
-        given = {name: before.get(name) for name in ("time", "from", "to", "reason", "message")}
+    until = [item for item in changes if (seconds_at(item["time"]) or 0.0) <= at]
+    if until:
+        before = until[0]
+        given = {name: before.get(name) for name in TOLD}
         since = told(seconds_at(before["time"]) or 0.0, now)
         message = f"{_were(before.get('to'))} wanted then, since {since}: {before.get('message')}"
-        return answer | {"change": given, "source": before["from_"], "message": message}
+        return answer | {"change": given, "source": before["from_"], "message": message, "scaling": as_of(until)}
     if not changes:
         return answer | {"message": "no change of the wanted number is kept, in the status or in Events"}
     oldest = changes[-1]

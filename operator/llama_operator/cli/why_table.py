@@ -13,21 +13,29 @@ from rich.text import Text
 
 from llama_operator.cli.moments import ago, seconds_at, told
 
-UNITS = {"requests": "in hand", "slots": "sequences", "prompts": "tokens/s", "cache": "caches"}
+UNITS = {"requests": "in hand", "slots": "sequences", "prompts": "tokens/s", "cache": "caches", "firstToken": "s"}
 """Of what was measured for each signal."""
 PHASES = {"Ready": "bold green", "Idle": "bold", "Failed": "bold red", "Invalid": "bold red", "Degraded": "bold yellow"}
 UNMOVED_SECONDS = 120.0
 """Twice the time after which numbers that move are written (`lifecycle.scaling_view.REFRESH_SECONDS`)."""
+NOT_KEPT = (
+    "What was there, and what each signal asked for, was not kept with this change: "
+    "an older operator wrote it, or one under an older CRD, or an Event is all that is left of it."
+)
 CAPS = {"bounds": "a bound", "window": "a time window", "stabilization": "stabilisation", "placement": "no place"}
 
 
 def tables(answer: Mapping[str, Any], now: float) -> Iterator[RenderableType]:
     """All of it. `now`: seconds since 1970."""
-    phase = str(answer.get("phase") or "Unknown")
-    head = Text.assemble((f"{answer['namespace']}/{answer['name']}: ", "bold"), (phase, PHASES.get(phase, "bold")))
+    phase, when = str(answer.get("phase") or "Unknown"), ", now" if "at" in answer else ""
+    head = Text.assemble((f"{answer['namespace']}/{answer['name']}{when}: ", "bold"), (phase, PHASES.get(phase, "bold")))
     yield Group(head, _indent(Text(str(answer["summary"]))))
     if "at" in answer:
-        yield _then(answer["at"], now)
+        # All that follows is of that moment.
+        yield _at(answer["at"], now)
+        if "scaling" in answer["at"]:
+            yield from _as_of(answer["at"]["scaling"], now)
+        return
     if answer["problems"]:
         yield _titled("What is not as it should be, the first thing first", _problems(answer["problems"], now))
     coming = [item for item in answer["replicas"] if item.get("phase") != "Ready"]
@@ -36,14 +44,25 @@ def tables(answer: Mapping[str, Any], now: float) -> Iterator[RenderableType]:
     yield from _scaling(answer["scaling"], now)
 
 
-def _then(at: Mapping[str, Any], now: float) -> RenderableType:
+def _at(at: Mapping[str, Any], now: float) -> RenderableType:
     said: list[RenderableType] = [Text(_sentence(at["message"]))]
     if at.get("source") == "event":
         said.append(Text("From an Event: the status does not go back so far.", style="dim"))
     if at.get("note"):
         said.append(Text(str(at["note"]), style="yellow"))
     said.append(Text("Changes of the number are kept, not each look: what the signals were in between is in Prometheus.", style="dim"))
+    said.append(Text("What is so now is told without --at.", style="dim"))
     return _titled(f"At {told(seconds_at(at['time']) or now, now)}", Group(*said))
+
+
+def _as_of(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]:
+    """The tables of now, as they would have been then: from what is kept with the change that was in force."""
+    wanted, moment = scaling.get("desiredReplicas"), told(seconds_at(scaling["observedTime"]) or now, now)
+    title = f"As of that change, {moment}: why {wanted} {'was' if wanted == 1 else 'were'} wanted"
+    yield _titled(title, _numbers(scaling) if scaling["kept"] else Text(NOT_KEPT, style="yellow"))
+    if scaling["votes"]:
+        yield _titled("As of that change: what each signal asked for; the highest counted", _votes(scaling["votes"]))
+    yield _titled("The last changes until then", _changes(scaling["changes"], now))
 
 
 def _problems(problems: Sequence[Mapping[str, Any]], now: float) -> Table:
@@ -73,8 +92,16 @@ def _scaling(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]
     if observed is not None and now - observed > UNMOVED_SECONDS:
         # A pass at rest writes nothing.
         when = f" Written at {told(observed, now)}: nothing moved since, or the operator does not run."
+    yield _titled(title, Group(Text(f"{scaling['reason']}: {_sentence(scaling.get('message') or '-')}{when}"), _numbers(scaling)))
+    if scaling.get("votes"):
+        yield _titled("What each signal asks for; the highest counts", _votes(scaling["votes"]))
+    changes = scaling.get("changes") or []
+    yield _titled("The last changes", _changes(changes, now) if changes else Text("None is kept."))
+
+
+def _numbers(scaling: Mapping[str, Any]) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("wanted", f"{wanted}{_bounds(scaling)}")
+    grid.add_row("wanted", f"{scaling.get('desiredReplicas')}{_bounds(scaling)}")
     grid.add_row("there", f"{scaling.get('currentReplicas')}, of which {scaling.get('loadingReplicas', 0)} do not serve yet")
     asked = scaling.get("askedReplicas")
     grid.add_row("asked for", "not known: nothing could be seen" if asked is None else f"{asked} by the demand")
@@ -84,11 +111,7 @@ def _scaling(scaling: Mapping[str, Any], now: float) -> Iterator[RenderableType]
         grid.add_row("kept for", f"{window['seconds']:.0f} s after they were last needed, {why}")
     for cap in scaling.get("cappedBy") or []:
         grid.add_row("capped by", f"{CAPS.get(cap.get('by'), cap.get('by'))}: {cap.get('message')}")
-    yield _titled(title, Group(Text(f"{scaling['reason']}: {_sentence(scaling.get('message') or '-')}{when}"), grid))
-    if scaling.get("votes"):
-        yield _titled("What each signal asks for; the highest counts", _votes(scaling["votes"]))
-    changes = scaling.get("changes") or []
-    yield _titled("The last changes", _changes(changes, now) if changes else Text("None is kept."))
+    return grid
 
 
 def _bounds(scaling: Mapping[str, Any]) -> str:

@@ -18,17 +18,20 @@ from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
 from llama_operator.scaling.bounds import bounds_at
 from llama_operator.scaling.costs import down_window
+from llama_operator.scaling.first_token import quantile
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.policy import Replicas, decide
 from llama_operator.scaling.signals import Load, Missing, read_load, see_held
 from llama_operator.scaling.votes import Vote
-from llama_operator.telemetry.names import selector
+from llama_operator.telemetry import names as metric
 
 Rooms = Callable[[str, float], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]]]
 """Looks up the free GPUs of a resource, and who holds the others, as of at most so many seconds ago."""
 KNOWN_SECONDS, FRESH_SECONDS = 20.0, 0.0
 """How old the free GPUs may be that refuse one more replica, and that allow one. Deployments that lack room ask at every look, and must not
 have all nodes and pods listed each time; one that is to grow asks once, and anew: a second ago its last gang had no pod yet."""
+ALWAYS = ("requestsInFlight", "requestsHeld")
+"""Signals that every decision needs: named also where they were not seen."""
 
 
 async def look(
@@ -57,7 +60,7 @@ async def look(
     # The first look at this deployment, or the first since autoscaling was switched on: start from what is there.
     wanted = first_wanted(gangs, policy) if wanted is None else int(wanted)
     families = {"first_tokens": policy.ttft_seconds is not None, "zero": policy.sleeps}
-    answer = await metrics.newest(selector(world.key.namespace, world.key.name, math.ceil(4 * max_age), **families))
+    answer = await metrics.newest(metric.selector(world.key.namespace, world.key.name, math.ceil(4 * max_age), **families))
     # A replica that only just became ready was not scraped yet; it is expected to be seen once a sample could have grown stale.
     expected = {gang.leader.name for gang in ready if gang.leader and now - (gang.leader.ready_since or now) > max_age}
     signals = read_load(answer, expected, {pod.name for pod in world.pods}, now, max_age)
@@ -79,7 +82,7 @@ async def look(
         metrics_message=signals.message if isinstance(signals, Missing) else "all signals are there and fresh",
         signals=_signals(signals),
         memory=decision.memory,
-        votes=_votes(decision.votes, signals),
+        votes=_votes(decision.votes, signals, policy.percentile),
         asked=decision.asked,
         expected=decision.expected,
         down=down_window(policy.scale_down_seconds, policy.costs, Loads.of(decision.memory.get("loads")), policy.load_seconds),
@@ -112,7 +115,7 @@ def keep(previous: Mapping[str, Any]) -> ScalingView:
     return ScalingView(enabled=False, desired=int(wanted) if wanted.isascii() and wanted.isdigit() else 0)
 
 
-def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
+def _votes(votes: Sequence[Vote], signals: Load | Missing, percentile: float) -> list[VoteView]:
     """The votes beside what was measured for each: what a vote makes of it is the policy's."""
     if isinstance(signals, Missing):
         return []
@@ -121,18 +124,35 @@ def _votes(votes: Sequence[Vote], signals: Load | Missing) -> list[VoteView]:
         "slots": None if signals.running is None else signals.running + (signals.waiting or 0.0),
         "prompts": signals.prompt_rate,
         "cache": signals.kv_use,
+        "firstToken": None if signals.first_tokens is None else quantile(signals.first_tokens, percentile),
     }
     return [
-        VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=round(vote.age_seconds, 1))
+        VoteView(signal=vote.signal, value=measured.get(vote.signal), replicas=vote.replicas, age_seconds=_tenths(vote.age_seconds))
         for vote in votes
     ]
 
 
 def _signals(signals: Load | Missing) -> list[dict[str, Any]]:
+    """What was seen, each with the age of its oldest sample. Requests in flight and held are named in any case: with no number, unseen."""
     if isinstance(signals, Missing):
         return []
-    age = round(signals.age_seconds, 1)
-    return [
-        {"name": "requestsInFlight", "value": signals.in_flight, "ageSeconds": age},
-        {"name": "requestsHeld", "value": signals.held, "ageSeconds": age},
-    ]
+    seen = {
+        "requestsInFlight": (signals.in_flight, signals.age_of(*metric.REPLICA_FAMILIES)),
+        "requestsHeld": (signals.held, signals.age_of(*metric.HELD_FAMILIES)),
+        "running": (signals.running, signals.age_of(metric.VLLM_RUNNING)),
+        "waiting": (signals.waiting, signals.age_of(metric.VLLM_WAITING)),
+        "promptTokensPerSecond": (signals.prompt_rate, signals.age_of(metric.VLLM_PROMPT_TOKENS)),
+        "outputTokensPerSecond": (signals.output_rate, signals.age_of(metric.VLLM_OUTPUT_TOKENS)),
+        "kvCacheUse": (signals.kv_use, signals.age_of(metric.VLLM_KV_USE)),
+    }
+    told: list[dict[str, Any]] = []
+    for name, (value, age) in seen.items():
+        if value is not None and age is not None:
+            told.append({"name": name, "value": round(value, 3), "ageSeconds": _tenths(age)})
+        elif name in ALWAYS:
+            told.append({"name": name})
+    return told
+
+
+def _tenths(age: float | None) -> float | None:
+    return None if age is None else round(age, 1)

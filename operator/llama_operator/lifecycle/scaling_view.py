@@ -18,8 +18,10 @@ from llama_operator.scaling.costs import DownWindow
 
 CHANGES = 10
 """That are kept, newest first."""
-CHANGE_MESSAGE_LIMIT = 320
-"""Characters of a change's message: ten of them stay under 4 KiB."""
+CHANGE_MESSAGE_LIMIT, CAP_MESSAGE_LIMIT = 320, 200
+"""Characters of a change's message, and of each cap that is kept with it: ten changes stay under 16 KiB."""
+KEPT = ("askedReplicas", "currentReplicas", "loadingReplicas", "minReplicas", "maxReplicas", "votes")
+"""Fields of `status.autoscaling` that a change keeps as they were then; beside them cappedBy, shortened."""
 REFRESH_SECONDS = 60.0
 """After which numbers that moved are written, though nothing was decided: an explanation is never older than that while they move."""
 
@@ -33,7 +35,8 @@ class VoteView:
     signal: str
     value: float | None
     replicas: float | None
-    age_seconds: float
+    age_seconds: float | None
+    """None where no sample was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,6 @@ class ScalingView:
 def block(scaling: ScalingView, current: int, loading: int, waiting: str, previous: Mapping[str, Any], now: float) -> dict[str, Any]:
     """`status.autoscaling`. `current` replicas exist, of which `loading` do not serve yet; `waiting` says which of them find no place."""
     before = previous.get("autoscaling") or {}
-    changes = changes_of(scaling, before, now)
     made: dict[str, Any] = {
         "desiredReplicas": scaling.desired,
         "currentReplicas": current,
@@ -91,7 +93,6 @@ def block(scaling: ScalingView, current: int, loading: int, waiting: str, previo
         "signals": [dict(signal) for signal in scaling.signals],
         "votes": [_vote(vote) for vote in scaling.votes],
         "cappedBy": caps(scaling, waiting),
-        "changes": changes,
     }
     if scaling.asked is not None:
         made["askedReplicas"] = scaling.asked
@@ -103,6 +104,7 @@ def block(scaling: ScalingView, current: int, loading: int, waiting: str, previo
     if scaling.memory:
         # Never an empty object: server-side apply turns one that had entries before into null, which the API server then refuses.
         made["memory"] = dict(scaling.memory)
+    made["changes"] = changes = changes_of(scaling, before, made, now)
     last = changes[0]["time"] if changes else before.get("lastScaleTime")
     if last:
         made["lastScaleTime"] = last
@@ -138,11 +140,16 @@ def _down(window: DownWindow | None) -> str:
     return "the down window" if window is None else f"{window.seconds:.0f} s, {window.why}"
 
 
-def changes_of(scaling: ScalingView, before: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-    """The changes of the wanted number, newest first, with that of this pass where it is one."""
+def changes_of(scaling: ScalingView, before: Mapping[str, Any], made: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    """The changes of the wanted number, newest first, with that of this pass where it is one; it keeps what `made` says of the moment.
+
+    Those before stay as they were written, also where an older operator wrote them, or an older CRD cut them short.
+    """
     kept = [dict(change) for change in before.get("changes") or [] if isinstance(change, Mapping)]
     if (fresh := change(scaling, before, now)) is not None:
-        kept.insert(0, fresh)
+        then = {name: made[name] for name in KEPT if name in made}
+        capped = [{"by": cap["by"], "message": _cut(cap["message"], CAP_MESSAGE_LIMIT)} for cap in made["cappedBy"]]
+        kept.insert(0, fresh | then | {"cappedBy": capped})
     return kept[:CHANGES]
 
 
@@ -161,8 +168,12 @@ def change(scaling: ScalingView, before: Mapping[str, Any], now: float) -> dict[
         "from": was,
         "to": scaling.desired,
         "reason": UP if scaling.desired > was else DOWN,
-        "message": message if len(message) <= CHANGE_MESSAGE_LIMIT else message[: CHANGE_MESSAGE_LIMIT - 1] + "…",
+        "message": _cut(message, CHANGE_MESSAGE_LIMIT),
     }
+
+
+def _cut(message: str, limit: int) -> str:
+    return message if len(message) <= limit else message[: limit - 1] + "…"
 
 
 def newest_change(previous: Mapping[str, Any], status: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -8,7 +8,8 @@ believed    the factor fades with a time constant of FADE_SECONDS: what made the
 Late first tokens at less than 1 / MOST_FACTOR of what the model allows are no matter of replicas (a prompt that alone takes longer than
 the objective, a slow client): more of them would change nothing.
 
-Nothing measured is neither late nor in time: then there is no such vote, and what was learned before fades as it would anyway.
+Nothing measured is neither late nor in time: then there is no such vote, and what was learned before fades as it would anyway. The vote's
+age is that of what was measured; the model's votes, of which it is the highest, stand beside it with their own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from llama_operator.scaling.sane import number
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import Demand, Vote
+from llama_operator.telemetry import names as metric
 
 LEAST_REQUESTS = 20
 """Fewer say nothing of a percentile."""
@@ -83,6 +85,22 @@ def too_late(first_tokens: Mapping[float, float], seconds: float, percentile: fl
     return total >= LEAST_REQUESTS and behind > allowed * total + chance
 
 
+def quantile(first_tokens: Mapping[float, float], percentile: float) -> float | None:
+    """Seconds within which that share of the requests had their first token, as Prometheus' `histogram_quantile` has it: a bucket fills
+    evenly, and of what lies beyond the last bound that bound is told. None: too few requests to say.
+    """
+    total, bounds = first_tokens.get(math.inf, 0.0), sorted(bound for bound in first_tokens if 0 < bound < math.inf)
+    if total < LEAST_REQUESTS or not bounds:
+        return None
+    lower, below = 0.0, 0.0
+    for bound in bounds:
+        count = first_tokens[bound]
+        if count >= percentile * total:
+            return lower + (bound - lower) * (percentile * total - below) / (count - below)
+        lower, below = bound, count
+    return lower
+
+
 def check(
     seen: Demand, load: Load, correction: Correction, *, ttft: float, percentile: float, ready: int, settled: bool, now: float
 ) -> tuple[Demand, Correction]:
@@ -94,5 +112,5 @@ def check(
         needed = float(f"{(ready + MARGIN) / modelled:.4g}")
         if factor < needed <= MOST_FACTOR:
             factor, correction = needed, Correction(factor=needed, since=round(now))
-    vote = Vote(signal="firstToken", replicas=modelled * factor, age_seconds=load.age_seconds)
+    vote = Vote(signal="firstToken", replicas=modelled * factor, age_seconds=load.age_of(metric.VLLM_FIRST_TOKEN))
     return replace(seen, votes=(*seen.votes, vote)), correction

@@ -32,7 +32,7 @@ from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service, learn, learned, recall
 from llama_operator.scaling.signals import Load, Missing, see_held
-from llama_operator.scaling.votes import Demand, Vote, demand, lasting, patience
+from llama_operator.scaling.votes import IN_HAND, Demand, Vote, demand, lasting, patience
 from llama_operator.scaling.window import Window
 
 LEAST_DRAIN_SECONDS, DRAIN_LOADS = 60.0, 1.0
@@ -248,7 +248,7 @@ def _hold(replicas: Replicas, why: str, memory: Mapping[str, Any]) -> Decision:
 def _asleep(load: Load, memory: Mapping[str, Any]) -> Decision:
     """Nothing runs and nothing is held: it stays so."""
     message = "no request came: none is wanted; the next one is held, and brings a replica"
-    none = Vote(signal="requests", replicas=0.0, age_seconds=load.age_seconds)
+    none = Vote(signal="requests", replicas=0.0, age_seconds=load.age_of(*IN_HAND))
     return Decision(replicas=0, reason="ScaledToZero", message=message, asked=0, votes=(none,), memory=memory)
 
 

@@ -9,13 +9,15 @@ with the reason. It is never a smaller sum.
 
 Rates come from the newest two samples of a counter. A replica without them, because it is young or its engine has done nothing yet, is
 taken to do what the others do; where no busy replica has them, the rate is None: not known, which is not zero.
+
+Families are scraped from several processes, and some are written only with an engine's step: each has an age of its own.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from llama_operator.scaling.sane import MOST_COUNT, MOST_COUNTED
@@ -89,11 +91,17 @@ class Load:
     """Of each replica in whose engine requests wait: sequences in its batch, and the share of its KV cache in use."""
     holder_seen: bool = False
     """Whether anything is held can be seen: a proxy or router says how many, be it none."""
+    ages: Mapping[str, float] = field(default_factory=dict)
+    """Of each family that was seen: the age of its oldest sample that counted, seconds."""
 
     @property
     def total(self) -> float:
         """All requests that somebody waits for."""
         return self.in_flight + self.held
+
+    def age_of(self, *families: str) -> float | None:
+        """Age of the oldest sample of these families; None where none of them was seen."""
+        return max((self.ages[family] for family in families if family in self.ages), default=None)
 
 
 def read_load(
@@ -147,6 +155,7 @@ def read_load(
         last_request=max(last.values()) if seen and seen <= last.keys() else None,
         queues=_queues(fresh),
         holder_seen=any(family in of_family for family in metric.HELD_FAMILIES),
+        ages={family: max(now - item.time for item in items) for family, items in of_family.items()},
     )
 
 

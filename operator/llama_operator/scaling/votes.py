@@ -17,12 +17,28 @@ which the share that waits longer is what the percentile allows.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llama_operator.scaling.sane import replicas
 from llama_operator.scaling.service import Service
 from llama_operator.scaling.signals import Load
+from llama_operator.telemetry import names as metric
 
+IN_HAND = (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)
+"""The families that say how many requests there are, and by their newest two samples how that number grows."""
+MADE_OF: Mapping[str, Sequence[str]] = {
+    "slots": IN_HAND,
+    "prompts": (metric.VLLM_PROMPT_TOKENS,),
+    "cache": (*IN_HAND, metric.VLLM_KV_USE),
+}
+"""The families behind each of the model's votes."""
+MADE_OF_ARRIVALS: Mapping[str, Sequence[str]] = {
+    "slots": (*IN_HAND, metric.VLLM_FINISHED),
+    "prompts": (*IN_HAND, metric.VLLM_FINISHED),
+    "cache": (*IN_HAND, metric.VLLM_FINISHED, metric.VLLM_KV_USE),
+}
+"""Those behind them where demand is taken from arrivals: prompts are then reckoned from requests."""
 KV_USE = 0.95
 """Of the cache: an engine that runs out preempts, and computes the same prompt twice."""
 VARIATION = 2.0
@@ -39,7 +55,8 @@ class Vote:
 
     signal: str
     replicas: float | None
-    age_seconds: float
+    age_seconds: float | None
+    """Age of the oldest sample of the families that it is made of; None where none of them was seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,18 +111,20 @@ def lasting(load: Load, each: float) -> float:
 
 def demand(load: Load, ready: int, each: float | None, service: Service | None, ttft: float | None, percentile: float) -> Demand:
     """All votes. `each` is the user's number of requests per replica, None where the objective is another."""
-    age = load.age_seconds
+    age = load.age_of(*IN_HAND)
     requests = () if each is None else (Vote(signal="requests", replicas=replicas(lasting(load, each) / each), age_seconds=age),)
     if service is None:
         return Demand(votes=requests)
     if load.prompt_rate is None or load.output_rate is None or load.running is None or load.kv_use is None:
-        unseen = (Vote(signal=name, replicas=None, age_seconds=age) for name in ("prompts", "cache"))
+        unseen = (Vote(signal=name, replicas=None, age_seconds=load.age_of(*MADE_OF[name])) for name in ("prompts", "cache"))
         return Demand(votes=(*requests, Vote(signal="slots", replicas=replicas(load.total / service.slots), age_seconds=age), *unseen))
     behind = max(load.total - load.running, 0.0)
     sequences, tokens = load.running + behind, load.prompt_rate
     arrivals = None if load.finish_rate is None or load.growth is None else max(load.finish_rate + load.growth, 0.0)
     full = load.prompt_rate >= FULL_USE * ready * service.prefill
+    made_of = MADE_OF
     if arrivals is not None and service.residence is not None and service.prompt is not None and (behind or full):
+        made_of = MADE_OF_ARRIVALS
         sequences = min(sequences, arrivals * service.residence)
         tokens = arrivals * service.prompt
     share = load.kv_use / load.running if load.running else 0.0
@@ -114,8 +133,11 @@ def demand(load: Load, ready: int, each: float | None, service: Service | None, 
         "prompts": tokens / (service.prefill * prompt_use(service, ttft, percentile)),
         "cache": sequences * share / KV_USE,
     }
+    # Where no replica is busy an engine need not have said anything: then that is what the vote is made of.
+    ages = {name: age if (own := load.age_of(*families)) is None else own for name, families in made_of.items()}
+    modelled = (Vote(signal=name, replicas=replicas(value), age_seconds=ages[name]) for name, value in votes.items())
     return Demand(
-        votes=(*requests, *(Vote(signal=name, replicas=replicas(value), age_seconds=age) for name, value in votes.items())),
+        votes=(*requests, *modelled),
         backlog=_backlog(load, behind, service),
         overdue=ttft is not None and behind > patience(service, ttft) * service.slots * max(ready, 1),
     )

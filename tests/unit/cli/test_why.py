@@ -60,6 +60,7 @@ STORIES: dict[str, dict[str, Any]] = {
                 {"signal": "requests", "value": 310.0, "replicas": 4.844, "ageSeconds": 4.0},
                 {"signal": "prompts", "value": 8123.4, "replicas": 1.66, "ageSeconds": 4.0},
                 {"signal": "cache", "ageSeconds": 4.0},
+                {"signal": "firstToken", "value": 4.375, "replicas": 1.66, "ageSeconds": 11.0},
             ],
             "cappedBy": [
                 {"by": "window", "message": "5 would do; maxReplicas of window day allows 4"},
@@ -176,6 +177,46 @@ def test_the_change_that_was_in_force_is_told_or_that_it_is_not_kept(moment: str
     assert (answer["change"] is not None) == ("wanted then" in says)
 
 
+def test_what_was_there_at_a_change_is_told_as_of_its_moment_and_not_as_of_now() -> None:
+    answer = explain(llama(), NOW, at=seconds_at(f"{DAY}15:00:00Z"), events=[])
+    then = answer["at"]["scaling"]
+    assert {name: then[name] for name in ("kept", "desiredReplicas", "askedReplicas", "currentReplicas", "observedTime")} == {
+        "kept": True,
+        "desiredReplicas": 2,
+        "askedReplicas": 3,
+        "currentReplicas": 1,
+        "observedTime": f"{DAY}14:58:10Z",
+    }
+    assert (then["votes"], then["cappedBy"]) == (CHANGES[0]["votes"], CHANGES[0]["cappedBy"])
+    assert [item["time"] for item in then["changes"]] == [item["time"] for item in CHANGES]
+    text = shown(answer)
+    assert "90 in hand" not in text, "that is measured now"
+    compare("why-at-kept.txt", text)
+
+
+def test_a_change_of_which_the_words_alone_were_kept_is_said_to_be_one() -> None:
+    moment = seconds_at(f"{DAY}14:00:00Z")
+    answer = explain(llama(), NOW, at=moment, events=[])
+    assert (answer["at"]["scaling"]["kept"], answer["at"]["scaling"]["votes"]) == (False, [])
+    assert "was not kept with this change" in " ".join(shown(answer).split())
+    gone = explain(llama(autoscaling=SCALING | {"changes": []}), NOW, at=moment, events=[event(f"{DAY}13:00:00Z", "from 1 to 2")])
+    assert "was not kept with this change" in " ".join(shown(gone).split())
+
+
+def test_a_change_that_was_made_blind_has_no_votes_and_is_kept_all_the_same() -> None:
+    blind = {key: value for key, value in CHANGES[0].items() if key != "askedReplicas"} | {"votes": [], "cappedBy": []}
+    text = shown(explain(llama(autoscaling=SCALING | {"changes": [blind]}), NOW, at=NOW, events=[]))
+    assert "asked for  not known: nothing could be seen" in text
+    assert "not kept" not in text
+    assert "what each signal asked for" not in text
+
+
+@pytest.mark.parametrize("junk", [{"votes": 3, "cappedBy": "x"}, {"votes": [3, None], "cappedBy": {}}, {"currentReplicas": None}])
+def test_a_change_that_somebody_spoilt_is_no_traceback(junk: dict[str, Any]) -> None:
+    text = shown(explain(llama(autoscaling=SCALING | {"changes": [CHANGES[0] | junk]}), NOW, at=NOW, events=[]))
+    assert "why 2 were wanted" in text
+
+
 def test_events_tell_of_changes_that_the_status_no_longer_holds() -> None:
     told_by_events = [
         event(f"{DAY}12:00:00Z", "70 requests in hand, at 64 a replica that is 2; from 2 to 3"),
@@ -236,6 +277,7 @@ def test_the_page_shows_what_the_command_says() -> None:
     """The other pages' commands are run; this one asks a cluster."""
     page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
     assert f"```text\n{shown(explain(STORIES['scaling-up'], NOW))}```" in page
+    assert f"```text\n{shown(explain(llama(), NOW, at=seconds_at(f'{DAY}15:00:00Z'), events=[]))}```" in page
 
 
 # The command.

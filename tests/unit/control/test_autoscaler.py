@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,10 +62,59 @@ def test_it_asks_for_this_deployment_in_this_namespace() -> None:
 def test_it_scales_up_and_reports_its_signals() -> None:
     view = look(Answers((G0, 20)), Scene().gang(0, GangState.READY), {"autoscaling": {"desiredReplicas": 1}})
     assert (view.desired, view.reason, view.metrics_reason) == (3, "ScaledUp", "Fresh")
-    assert view.signals == [
-        {"name": "requestsInFlight", "value": 20.0, "ageSeconds": 1.0},
-        {"name": "requestsHeld", "value": 0.0, "ageSeconds": 1.0},
+    # No proxy says whether it holds any: that is not none.
+    assert view.signals == [{"name": "requestsInFlight", "value": 20.0, "ageSeconds": 1.0}, {"name": "requestsHeld"}]
+
+
+def test_each_signal_and_each_vote_has_the_age_of_what_it_is_made_of() -> None:
+    answers, scene = Answers(), Scene().gang(0, GangState.READY)
+    # Family: age, value, and value 10 s before.
+    seen = {
+        metric.SERVE_PROCESSING: (2, 9.0, 9.0),
+        metric.VLLM_RUNNING: (3, 7.0, 7.0),
+        metric.VLLM_WAITING: (4, 2.0, 2.0),
+        metric.SERVE_QUEUED: (1, 1.0, 1.0),
+        metric.VLLM_PROMPT_TOKENS: (6, 5000.0, 4000.0),
+        metric.VLLM_OUTPUT_TOKENS: (7, 900.0, 800.0),
+        metric.VLLM_KV_USE: (8, 0.12345, 0.1),
+    }
+    answers.says(
+        [
+            Series(name=name, pod=G0, revision=NEW, time=NOW - age, value=value, before=(NOW - age - 10, before))
+            for name, (age, value, before) in seen.items()
+        ]
+    )
+    view = look(answers, scene, autoscaling={"maxReplicas": 4, "objective": {"timeToFirstTokenSeconds": 6}})
+    assert [(item["name"], item["value"], item["ageSeconds"]) for item in view.signals] == [
+        ("requestsInFlight", 9.0, 4),
+        ("requestsHeld", 1.0, 1),
+        ("running", 7.0, 3),
+        ("waiting", 2.0, 4),
+        ("promptTokensPerSecond", 100.0, 6),
+        ("outputTokensPerSecond", 10.0, 7),
+        ("kvCacheUse", 0.123, 8),
     ]
+    assert [(vote.signal, vote.age_seconds) for vote in view.votes] == [("slots", 4), ("prompts", 6), ("cache", 8)]
+
+
+@pytest.mark.parametrize(("requests", "value"), [(40.0, 3.8), (19.0, None)])
+def test_the_vote_of_the_first_token_tells_the_measured_time_or_that_too_few_came(requests: float, value: float | None) -> None:
+    answers, scene = Answers(), Scene().gang(0, GangState.READY)
+    working = {metric.VLLM_RUNNING: 4.0, metric.VLLM_PROMPT_TOKENS: 5000.0, metric.VLLM_OUTPUT_TOKENS: 900.0, metric.VLLM_KV_USE: 0.1}
+    at: dict[str, Any] = {"pod": G0, "revision": NEW, "time": NOW - 2}
+    buckets = {2.0: 0.0, 4.0: requests, math.inf: requests}
+    answers.says(
+        [Series(name=name, value=value, before=(NOW - 12, value), **at) for name, value in working.items()]
+        + [
+            Series(name=metric.VLLM_FIRST_TOKEN, bound=bound, value=rise, oldest=(NOW - 60, 0.0), **{**at, "time": NOW - 9})
+            for bound, rise in buckets.items()
+        ]
+    )
+    objective = {"timeToFirstTokenSeconds": 6, "percentile": 90}
+    view = look(answers, scene, autoscaling={"maxReplicas": 4, "objective": objective})
+    vote = view.votes[-1]
+    assert (vote.signal, vote.value, vote.age_seconds) == ("firstToken", value if value is None else pytest.approx(value), 9)
+    assert vote.replicas is not None
 
 
 @pytest.mark.parametrize(

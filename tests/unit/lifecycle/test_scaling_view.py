@@ -77,6 +77,8 @@ def test_the_down_window_is_told_as_a_number_and_in_words() -> None:
 def test_a_vote_that_could_not_be_seen_has_no_number_and_not_zero() -> None:
     unseen = replace(VIEW, votes=[VoteView(signal="cache", value=None, replicas=None, age_seconds=1.0)])
     assert status(unseen)["autoscaling"]["votes"] == [{"signal": "cache", "ageSeconds": 1.0}]
+    never = replace(VIEW, votes=[VoteView(signal="cache", value=None, replicas=None, age_seconds=None)])
+    assert status(never)["autoscaling"]["votes"] == [{"signal": "cache"}]
 
 
 NIGHT = BoundsView(least=1, most=2, most_by="maxReplicas of window night", windows=("night",))
@@ -103,10 +105,47 @@ def test_what_caps_the_number_is_said(view: ScalingView, waiting: str, caps: lis
     assert [(cap["by"], cap["message"]) for cap in status(view, waiting=waiting)["autoscaling"]["cappedBy"]] == caps
 
 
+THEN = {
+    "askedReplicas": 2,
+    "currentReplicas": 2,
+    "loadingReplicas": 1,
+    "minReplicas": 1,
+    "maxReplicas": 4,
+    "votes": [{"signal": "requests", "value": 12.0, "replicas": 1.5, "ageSeconds": 3.0}],
+    "cappedBy": [
+        {"by": "stabilization", "message": "2 would do; 4 stay until that has lasted 60 s, as scaleDownStabilizationSeconds says"}
+    ],
+}
+"""What a change keeps of its moment, where VIEW goes to 4."""
+
+
+def test_what_a_change_keeps_stays_as_it_was_then_while_the_numbers_move() -> None:
+    after = status(replace(VIEW, desired=4), status(VIEW), NOW + 60)
+    later = status(replace(MOVED, desired=4, asked=3), after, NOW + 3600)
+    assert later["autoscaling"]["votes"][0]["value"] == 13.0
+    assert later["autoscaling"]["changes"] == after["autoscaling"]["changes"]
+    assert {key: after["autoscaling"]["changes"][0][key] for key in THEN} == THEN
+
+
+def test_a_change_that_was_made_blind_keeps_what_was_there_and_no_votes() -> None:
+    (change,) = status(replace(BLIND, desired=4), status(VIEW))["autoscaling"]["changes"]
+    assert (change["currentReplicas"], change["maxReplicas"], change["votes"]) == (2, 4, [])
+    assert "askedReplicas" not in change
+
+
+def test_changes_of_an_older_operator_stay_as_they_are_and_are_no_reason_to_write() -> None:
+    old = {"time": "2026-09-21T14:00:00Z", "from": 1, "to": 2, "reason": "ScaledUp", "message": "from 1 to 2"}
+    before = status(VIEW)
+    before["autoscaling"] |= {"changes": [old], "lastScaleTime": old["time"]}
+    after = status(VIEW, before, NOW + 3600)
+    assert after["autoscaling"]["changes"] == [old]
+    assert not says_something_new(before, after)
+
+
 def test_a_change_is_remembered_with_its_words_and_is_the_one_to_tell() -> None:
     before = status(VIEW)
     after = status(replace(VIEW, desired=4, reason="ScaledUp", message="30 requests; from 2 to 4"), before, NOW + 60)
-    change = {"time": "2026-09-21T14:14:20Z", "from": 2, "to": 4, "reason": "ScaledUp", "message": "30 requests; from 2 to 4"}
+    change = {"time": "2026-09-21T14:14:20Z", "from": 2, "to": 4, "reason": "ScaledUp", "message": "30 requests; from 2 to 4"} | THEN
     assert after["autoscaling"]["changes"] == [change]
     assert newest_change(before, after) == change
     same = status(replace(VIEW, desired=4), after, NOW + 120)
@@ -131,11 +170,14 @@ def test_ten_changes_are_kept_the_newest_first_and_their_size_is_bounded() -> No
     now, said = NOW, status(VIEW)
     for number in range(30):
         now += 60
-        said = status(replace(VIEW, desired=3 + number % 2, message="x" * 5000), said, now)
+        crowd = [VoteView(signal=f"signal{index}", value=1234.5678, replicas=12.3456, age_seconds=12.3) for index in range(5)]
+        view = replace(VIEW, asked=9, desired=3 + number % 2, message="x" * 5000, votes=crowd, bounds=BoundsView(least=1, most=8))
+        said = status(view, said, now, waiting="y" * 5000)
     changes = said["autoscaling"]["changes"]
     assert len(changes) == CHANGES
     assert [change["time"] for change in changes] == sorted((change["time"] for change in changes), reverse=True)
-    assert len(json.dumps(changes)) < 5000
+    assert [len(change["cappedBy"]) for change in changes] == [3] * CHANGES
+    assert len(json.dumps(changes)) < 16 * 1024
 
 
 @pytest.mark.parametrize("junk", [None, "x", [None, 3, "y"], {}])
@@ -157,6 +199,8 @@ def test_numbers_that_move_with_every_look_are_no_news_by_themselves() -> None:
     assert not says_something_new(before, status(MOVED, before, NOW + 5))
     later = replace(VIEW, votes=[replace(VIEW.votes[0], age_seconds=9.0)], signals=[{**VIEW.signals[0], "ageSeconds": 9.0}])
     assert not says_something_new(before, status(later, before, NOW + 3600))
+    busy = replace(VIEW, signals=[*VIEW.signals, {"name": "promptTokensPerSecond", "value": 812.5, "ageSeconds": 4.0}])
+    assert not says_something_new(before, status(busy, before, NOW + 5))
     grown = replace(BLIND, message="holding at 2: the newest sample is 99 s old", metrics_message="the newest sample is 99 s old")
     assert not says_something_new(status(BLIND), status(grown, status(BLIND), NOW + 3600))
 

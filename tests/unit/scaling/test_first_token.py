@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.first_token import FADE_SECONDS, Correction, check, late, too_late
+from llama_operator.scaling.first_token import FADE_SECONDS, Correction, check, late, quantile, too_late
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import Demand, Vote
 
@@ -32,6 +32,36 @@ def told(*counts: float) -> dict[float, float]:
 )
 def test_late_are_those_above_the_objective(counts: tuple[float, ...], seconds: float, want: tuple[float, float]) -> None:
     assert late(told(*counts), seconds) == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "measured", "percentile", "want"),
+    [
+        ("a bucket fills evenly", told(0, 0, 80, 100, 100), 0.9, 3.75),
+        ("the first one from zero", told(40, 40, 40, 40, 40), 0.95, 0.475),
+        ("all of it is within a bound", told(0, 10, 20, 20, 20), 1.0, 2.5),
+        ("just as many as a bucket holds", told(0, 19, 20, 20, 20), 0.95, 1.0),
+        ("empty buckets are passed over", told(0, 0, 0, 30, 30), 0.5, 3.75),
+        ("beyond the last bound that bound is told", told(0, 0, 0, 10, 100), 0.95, 5.0),
+        ("too few say nothing", told(0, 0, 0, 19, 19), 0.95, None),
+        ("nor does nobody", told(0, 0, 0, 0, 0), 0.95, None),
+        ("how many there were in all is not known", {0.5: 30.0, 1.0: 40.0}, 0.95, None),
+        ("without a bound there is no time", {math.inf: 40.0}, 0.95, None),
+        ("bounds that are no times do not count", {-math.inf: 5.0, math.nan: 5.0, -1.0: 5.0, 2.0: 40.0, math.inf: 40.0}, 0.5, 1.0),
+    ],
+)
+def test_the_measured_time_is_read_from_the_buckets(
+    sentence: str, measured: dict[float, float], percentile: float, want: float | None
+) -> None:
+    assert quantile(measured, percentile) == (None if want is None else pytest.approx(want)), sentence
+
+
+def test_the_share_that_is_later_than_the_measured_time_is_what_the_percentile_leaves() -> None:
+    measured = told(13, 57, 90, 120, 120)
+    for percentile in (0.1, 0.5, 0.9, 0.95, 0.99):
+        seconds = quantile(measured, percentile)
+        assert seconds is not None
+        assert late(measured, seconds)[1] == pytest.approx((1 - percentile) * 120)
 
 
 @pytest.mark.parametrize(

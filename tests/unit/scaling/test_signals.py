@@ -142,6 +142,13 @@ def test_the_age_is_that_of_the_oldest_sample_that_counted() -> None:
     assert (seen.age_seconds, seen.replicas_seen) == (9, 2)
 
 
+def test_each_family_has_the_age_of_its_own_oldest_sample_and_one_that_was_not_seen_has_none() -> None:
+    seen = load(series(SERVE, "a", 1, age=3), series(SERVE, "b", 1, age=9), series(QUEUED, "a", 0, age=1), series(RUNNING, "b", 1, age=60))
+    assert isinstance(seen, Load)
+    assert seen.ages == {SERVE: 9, QUEUED: 1}
+    assert (seen.age_of(QUEUED), seen.age_of(SERVE, QUEUED, RUNNING), seen.age_of(RUNNING, WAITING)) == (1, 9, None)
+
+
 TOKENS = metric.VLLM_PROMPT_TOKENS
 RATES: dict[str, tuple[tuple[Series, ...], float | None]] = {
     # sentence: samples, prompt tokens per second

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from llama_operator.scaling.service import LEAST_PREFILL, Service, learn, learned, recall
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import LEAST_USE, MOST_USE, demand, lasting, patience, prompt_use
+from llama_operator.telemetry import names as metric
 
 SERVICE = Service(prefill=5000, slots=64, itl=0.1, kv=640_000, prompt=1000, output=200)
 LOAD = Load(
@@ -30,6 +32,31 @@ TTFT = 6.0
 def votes(load: Load, each: float | None = None, service: Service | None = SERVICE) -> dict[str, float | None]:
     found = demand(load, 2, each, service, TTFT, 0.95)
     return {vote.signal: None if vote.replicas is None else round(vote.replicas, 3) for vote in found.votes}
+
+
+AGES = {metric.SERVE_PROCESSING: 2.0, metric.VLLM_PROMPT_TOKENS: 5.0, metric.VLLM_FINISHED: 7.0, metric.VLLM_KV_USE: 9.0}
+
+
+@pytest.mark.parametrize(
+    ("sentence", "change", "ages"),
+    [
+        ("each is as old as the families that it is made of", {}, {"requests": 2, "slots": 2, "prompts": 5, "cache": 9}),
+        ("taken from arrivals also as the count of answers", {"in_flight": 140}, {"requests": 2, "slots": 7, "prompts": 7, "cache": 9}),
+        (
+            "where nobody is busy an engine need say nothing",
+            {"in_flight": 0, "running": 0, "ages": {metric.SERVE_PROCESSING: 2.0}},
+            dict.fromkeys(("requests", "slots", "prompts", "cache"), 2),
+        ),
+        (
+            "one that could not be seen is as old as what of it was, if any was",
+            {"prompt_rate": None, "ages": {metric.SERVE_PROCESSING: 2.0}},
+            {"requests": 2, "slots": 2, "prompts": None, "cache": 2},
+        ),
+    ],
+)
+def test_a_vote_has_an_age_of_its_own(sentence: str, change: dict[str, Any], ages: dict[str, float | None]) -> None:
+    found = demand(replace(LOAD, **{"ages": AGES, **change}), 2, 10, SERVICE, TTFT, 0.95)
+    assert {vote.signal: vote.age_seconds for vote in found.votes} == ages, sentence
 
 
 def test_without_a_service_only_the_users_number_counts() -> None:
