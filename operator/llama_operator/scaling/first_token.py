@@ -1,7 +1,8 @@
 """The measured time to first token as a check on the model: where it is late though the model says enough, the model is corrected.
 
 late        of the requests of the last minute more than the percentile allows, by two standard deviations of chance (a binomial's)
-settled     every wanted replica serves, and none is so young that what is measured is of the time before it
+settled     every wanted replica serves, and what is measured is all of the time since the youngest of them took its share
+lasting     both without a break for LASTING_SECONDS: a burst is late for a while under a model that is right
 corrected   the model's demand is taken times a factor: just so much that one replica more is asked for; at most MOST_FACTOR
 believed    the factor fades with a time constant of FADE_SECONDS: what made the model wrong may end, and then the replica may go
 
@@ -28,7 +29,11 @@ LEAST_REQUESTS = 20
 """Fewer say nothing of a percentile."""
 DEVIATIONS = 2.0
 SETTLED_SECONDS = 90.0
-"""The range that is looked at is a minute, and a scrape may be late."""
+"""A replica is young for so long: it has free slots, and what waits does so where it came to, at the others."""
+SHARE_SECONDS = 30.0
+"""From a replica's being ready until what came before it, to the others, has its first tokens."""
+LASTING_SECONDS = 300.0
+"""Without it bursts taught the model to be wrong: half more replicas for an objective that was kept over the hour (ADR 0008)."""
 MOST_FACTOR = 2.0
 MARGIN = 0.01
 """Of a replica, above the whole number: enough to ask for the next."""
@@ -42,6 +47,8 @@ class Correction:
 
     factor: float = 1.0
     since: float = 0.0
+    late_since: float | None = None
+    """Since when first tokens are late without a break though the model says enough, seconds since 1970; None: they are not."""
 
     @classmethod
     def of(cls, memory: object) -> Correction:
@@ -50,11 +57,14 @@ class Correction:
             return cls()
         factor, since = number(memory.get("factor")), number(memory.get("since"))
         good = factor is not None and since is not None and 1 <= factor <= MOST_FACTOR
-        return cls(factor=factor or 1.0, since=since or 0.0) if good else cls()
+        return cls(factor=factor or 1.0, since=since or 0.0, late_since=number(memory.get("lateSince"))) if good else cls()
 
     def memory(self, now: float) -> dict[str, Any]:
-        """For the status; nothing where nothing is corrected any more."""
-        return {"correction": {"factor": self.factor, "since": self.since}} if self.at(now) > 1 else {}
+        """For the status; nothing where nothing is late and nothing corrected any more."""
+        late = {} if self.late_since is None else {"lateSince": self.late_since}
+        if self.at(now) > 1:
+            return {"correction": {"factor": self.factor, "since": self.since, **late}}
+        return {"correction": {"factor": 1.0, "since": 0.0, **late}} if late else {}
 
     def at(self, now: float) -> float:
         """The factor that is left."""
@@ -108,7 +118,10 @@ def check(
     if load.first_tokens is None:
         return seen, correction
     factor, modelled = correction.at(now), seen.replicas
-    if settled and modelled and modelled * factor <= ready and too_late(load.first_tokens, ttft, percentile):
+    late = bool(settled and modelled and modelled * factor <= ready and too_late(load.first_tokens, ttft, percentile))
+    since = (round(now) if correction.late_since is None else correction.late_since) if late else None
+    correction = replace(correction, late_since=since)
+    if since is not None and now - since >= LASTING_SECONDS:
         needed = float(f"{(ready + MARGIN) / modelled:.4g}")
         if factor < needed <= MOST_FACTOR:
             factor, correction = needed, Correction(factor=needed, since=round(now))

@@ -25,7 +25,7 @@ from typing import Any
 
 from llama_operator.api.duration import words
 from llama_operator.scaling.costs import SIGHT_SECONDS, Costs, keep_seconds
-from llama_operator.scaling.first_token import SETTLED_SECONDS, Correction, check
+from llama_operator.scaling.first_token import SETTLED_SECONDS, SHARE_SECONDS, Correction, check
 from llama_operator.scaling.forecast import BUCKET_SECONDS, MOST_AHEAD, History, expect, expect_whole, lasted, level
 from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.loads import Loads
@@ -177,7 +177,8 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     signals_now = {vote.signal: vote.replicas for vote in seen.votes if vote.replicas is not None} if len(seen.votes) > 1 else {}
     correction = Correction.of(memory.get("correction"))
     if policy.ttft_seconds is not None:
-        settled = replicas.ready >= replicas.wanted and not young
+        since = now if signals.first_tokens_since is None else signals.first_tokens_since
+        settled = replicas.ready >= replicas.wanted and (replicas.newest is None or replicas.newest + SHARE_SECONDS <= since)
         told = {"ttft": policy.ttft_seconds, "percentile": policy.percentile}
         seen, correction = check(seen, signals, correction, **told, ready=replicas.ready, settled=settled, now=now)
     ahead = min(max(math.ceil((load_seconds + SIGHT_SECONDS) / BUCKET_SECONDS), 1), MOST_AHEAD)

@@ -85,6 +85,8 @@ class Load:
     """KV cache in use, in replicas' worth: the sum of the shares."""
     first_tokens: Mapping[float, float] | None = None
     """Requests of the last minute or so whose first token came within so many seconds, by that bound. None: not measured."""
+    first_tokens_since: float | None = None
+    """When the range began in which these came, of all replicas; seconds since 1970."""
     last_request: float | None = None
     """When a request last came to a replica or left one, seconds since 1970. None: not known of every replica."""
     queues: Sequence[tuple[float, float]] = ()
@@ -152,6 +154,7 @@ def read_load(
         before=before,
         kv_use=_over(of_family.get(metric.VLLM_KV_USE, ()), busy),
         first_tokens=_first_tokens(of_family.get(metric.VLLM_FIRST_TOKEN, ())),
+        first_tokens_since=min((item.oldest[0] for item in of_family.get(metric.VLLM_FIRST_TOKEN, ()) if item.oldest), default=None),
         last_request=max(last.values()) if seen and seen <= last.keys() else None,
         queues=_queues(fresh),
         holder_seen=any(family in of_family for family in metric.HELD_FAMILIES),

@@ -282,7 +282,9 @@ class _Run:
                 continue
             replica.advance(now)
             counters = (replica.kv_used, replica.prompted, replica.generated, replica.finished)
-            samples.append(Sample(replica.name, replica.running, replica.waiting, *counters, replica.last_request))
+            samples.append(
+                Sample(replica.name, replica.running, replica.waiting, *counters, replica.last_request, tuple(replica.first_tokens))
+            )
         scrape = Scrape(now, tuple(samples), len(self.held))
         self.scrapes.append(scrape)
         points = self.outcome.points

@@ -11,12 +11,18 @@ A replica that drains takes nothing new, serves what it has, and is gone.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections import deque
 from enum import Enum
 
 from llama_operator.simulate.service import Request, Service
 
 NEVER = float("inf")
+FIRST_TOKEN_BOUNDS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
+    NEVER,
+)  # fmt: skip
+"""Seconds. vLLM's buckets of the time to first token (vllm/v1/metrics/loggers.py of 0.29.0), and the one above all."""
 
 
 class State(Enum):
@@ -29,12 +35,13 @@ class State(Enum):
 
 
 class Job:
-    """A request inside."""
+    """A request inside. `taken`: when a replica took it."""
 
-    __slots__ = ("arrival", "index", "output", "prompt")
+    __slots__ = ("arrival", "index", "output", "prompt", "taken")
 
     def __init__(self, index: int, request: Request) -> None:
         self.index = index
+        self.taken = NEVER
         self.arrival, self.prompt, self.output = request
 
 
@@ -56,7 +63,8 @@ class Replica:
 
     __slots__ = (
         "_clock", "_decoding", "_kv", "_left", "_prefilling", "_prompt_rate", "_rates", "_service", "_time", "_token_rate", "_waiting",
-        "busy", "finished", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state", "touched", "version",
+        "busy", "finished", "first_tokens", "generated", "gone_at", "in_hand", "name", "ordered", "prompted", "ready_at", "state",
+        "touched", "version",
     )  # fmt: skip
 
     def __init__(self, name: str, rates: Rates, ordered: float) -> None:
@@ -67,6 +75,7 @@ class Replica:
         self.state = State.LOADING
         self.version = 0
         self.in_hand = self.finished = 0
+        self.first_tokens = [0] * len(FIRST_TOKEN_BOUNDS)
         self.busy = self.generated = self.prompted = 0.0
         self._rates, self._service = rates, rates.service
         self._waiting: deque[Job] = deque()
@@ -114,7 +123,7 @@ class Replica:
 
     def take(self, job: Job) -> None:
         """A request comes in, behind all others."""
-        self.touched = self._time
+        self.touched = job.taken = self._time
         self.in_hand += 1
         self._waiting.append(job)
         self._admit()
@@ -125,6 +134,7 @@ class Replica:
         ended: list[Job] = []
         if prefilled:
             first = self._prefilling.popleft()
+            self.first_tokens[bisect_left(FIRST_TOKEN_BOUNDS, self._time - first.taken)] += 1
             self.prompted += self._left
             self._left = self._prefilling[0].prompt if self._prefilling else 0.0
             self.generated += min(first.output, 1.0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 
 class Sample(NamedTuple):
-    """One ready or draining replica at one scrape. Requests, tokens; the last three are counters since the replica's start."""
+    """One ready or draining replica at one scrape. Requests, tokens; those that grow are counters since the replica's start."""
 
     replica: str
     running: int
@@ -19,6 +19,8 @@ class Sample(NamedTuple):
     finished: int = 0
     last_request: float = 0.0
     """When a request last came to it or left it, in seconds of the simulation; now, while it has any."""
+    first_tokens: tuple[int, ...] = ()
+    """First tokens since its start, by the time that they took from when the replica had the request: in each of `FIRST_TOKEN_BOUNDS`."""
 
 
 class Scrape(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llama_operator.scaling.first_token import FADE_SECONDS, Correction, check, late, quantile, too_late
+from llama_operator.scaling.first_token import FADE_SECONDS, LASTING_SECONDS, Correction, check, late, quantile, too_late
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import Demand, Vote
 
@@ -72,19 +72,27 @@ def test_chance_is_not_taken_for_lateness(total: float, behind: float, want: boo
     assert too_late(told(0, 0, 0, total - behind, total), 5.0, 0.95) is want
 
 
-def checked(factor: float = 1.0, modelled: float = 1.8, behind: float = 30, **over: Any) -> tuple[float, float]:
-    """The highest vote, and the factor that is remembered."""
+def check_once(kept: Correction, modelled: float = 1.8, behind: float = 30, **over: Any) -> tuple[float, Correction]:
+    """The highest vote, and what is remembered."""
     measured = None if behind < 0 else told(0, 0, 0, 100 - behind, 100)
     load = Load(in_flight=1, held=0, age_seconds=1, replicas_seen=2, first_tokens=measured)
     values: dict[str, Any] = {"ttft": 5.0, "percentile": 0.95, "ready": 2, "settled": True, "now": NOW, **over}
     demand = Demand(votes=(Vote(signal="slots", replicas=modelled, age_seconds=1),))
-    seen, kept = check(demand, load, Correction(factor=factor, since=NOW), **values)
-    return seen.replicas, kept.factor
+    seen, kept = check(demand, load, kept, **values)
+    return seen.replicas, kept
+
+
+def checked(factor: float = 1.0, late_since: float | None = NOW - LASTING_SECONDS, **over: Any) -> tuple[float, float]:
+    """The highest vote, and the factor that is remembered."""
+    vote, kept = check_once(Correction(factor=factor, since=NOW, late_since=late_since), **over)
+    return vote, kept.factor
 
 
 CASES: dict[str, tuple[dict[str, Any], float, float]] = {
     # sentence: what differs, the highest vote, the factor
     "late though two are enough: a third": ({}, 2.01, 1.117),
+    "late since a moment: a burst may be": ({"late_since": None}, 1.8, 1.0),
+    "late for nearly long enough": ({"late_since": NOW - LASTING_SECONDS + 1}, 1.8, 1.0),
     "in time": ({"behind": 3}, 1.8, 1.0),
     "not measured": ({"behind": -1}, 1.8, 1.0),
     "a replica came just now": ({"settled": False}, 1.8, 1.0),
@@ -99,6 +107,29 @@ CASES: dict[str, tuple[dict[str, Any], float, float]] = {
 def test_the_measured_time_is_a_check_on_the_model(sentence: str) -> None:
     change, vote, factor = CASES[sentence]
     assert checked(**change) == pytest.approx((vote, factor), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("change", "begun", "going_on"),
+    [
+        ({}, NOW, NOW - 7),
+        ({"behind": 0}, None, None),
+        ({"settled": False}, None, None),
+        ({"modelled": 2.4}, None, None),
+        ({"behind": -1}, None, NOW - 7),
+    ],
+    ids=["late", "in time", "a replica came", "too few by the model, too", "not measured"],
+)
+def test_lateness_counts_from_its_beginning_and_what_is_seen_to_be_in_time_ends_it(
+    change: dict[str, Any], begun: float | None, going_on: float | None
+) -> None:
+    assert check_once(Correction(), **change)[1].late_since == begun
+    assert check_once(Correction(late_since=NOW - 7), **change)[1].late_since == going_on
+
+
+def test_how_long_they_are_late_already_is_remembered() -> None:
+    kept = Correction(late_since=NOW)
+    assert Correction.of(kept.memory(NOW)["correction"]) == kept
 
 
 def test_a_correction_fades_and_is_then_forgotten() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import Any
 
 from llama_operator.scaling.policy import Policy, Replicas, decide
 from llama_operator.scaling.signals import Missing, Series, read_load
-from llama_operator.simulate.view import Ask, Scrape, Sight, View
+from llama_operator.simulate.replica import FIRST_TOKEN_BOUNDS
+from llama_operator.simulate.view import Ask, Sample, Scrape, Sight, View
 from llama_operator.telemetry import names as metric
 
 EPOCH = 1_790_000_000.0
@@ -50,7 +53,8 @@ class Ours:
         )
         expected = {replica.name for replica in view.ready if view.now - replica.since > self.max_age}
         live = {replica.name for replica in view.ready} | set(view.draining) | {ROUTER}
-        signals = read_load(read_series(view, self.kv, zero=policy.sleeps), expected, live, EPOCH + view.now, self.max_age)
+        series = read_series(view, self.kv, zero=policy.sleeps, first_tokens=policy.ttft_seconds is not None)
+        signals = read_load(series, expected, live, EPOCH + view.now, self.max_age)
         newest = max((EPOCH + replica.since for replica in view.ready), default=None)
         replicas = Replicas(
             wanted=view.wanted,
@@ -64,17 +68,30 @@ class Ours:
         return Ask(decision.replicas, decision.memory, decision.reason, decision.message)
 
 
-def read_series(view: View, kv: float, *, zero: bool = False) -> list[Series] | Missing:
-    """The newest scrape, and of counters the one before it, as Prometheus would answer the operator's query; with `zero` also when a
-    request last came, which the operator asks for where replicas may go to zero.
+def read_series(view: View, kv: float, *, zero: bool = False, first_tokens: bool = False) -> list[Series] | Missing:
+    """The newest scrape, of counters the one before it, and of a histogram the oldest in the range, as Prometheus would answer the
+    operator's query; with `zero` also when a request last came, and with `first_tokens` the histogram: the operator asks for either where
+    it needs it.
     """
     if not view.scrapes:
         return Missing(reason="MetricsMissing", message="Prometheus has no scrape yet")
-    return _answer(view.scrapes[-1], view.scrapes[-2] if len(view.scrapes) > 1 else None, kv, zero=zero)
+    oldest = _oldest(view.scrapes) if first_tokens else ()
+    return _answer(view.scrapes[-1], view.scrapes[-2] if len(view.scrapes) > 1 else None, kv, oldest, zero=zero)
+
+
+def _oldest(scrapes: Sequence[Scrape]) -> tuple[tuple[float, Sample], ...]:
+    """The oldest sample of each replica that the newest scrape has, and its time."""
+    wanted, found = {sample.replica for sample in scrapes[-1].samples}, list[tuple[float, Sample]]()
+    for scrape in scrapes:
+        for sample in scrape.samples if wanted else ():
+            if sample.replica in wanted:
+                wanted.remove(sample.replica)
+                found.append((scrape.time, sample))
+    return tuple(found)
 
 
 @lru_cache(maxsize=1)
-def _answer(scrape: Scrape, earlier: Scrape | None, kv: float, *, zero: bool) -> list[Series]:
+def _answer(scrape: Scrape, earlier: Scrape | None, kv: float, oldest: tuple[tuple[float, Sample], ...], *, zero: bool) -> list[Series]:
     """Made once of a scrape: the operator looks more often than Prometheus does."""
     time = EPOCH + scrape.time
     before = {sample.replica: sample for sample in earlier.samples} if earlier else {}
@@ -96,4 +113,14 @@ def _answer(scrape: Scrape, earlier: Scrape | None, kv: float, *, zero: bool) ->
         if zero:
             moment = EPOCH + sample.last_request
             series.append(Series(name=metric.LAST_REQUEST, pod=sample.replica, revision="1", time=time, value=moment))
+    newest = {sample.replica: sample for sample in scrape.samples}
+    for since, sample in oldest:
+        series += _buckets(newest[sample.replica], sample, time, EPOCH + since)
     return series
+
+
+def _buckets(sample: Sample, old: Sample, time: float, since: float) -> Iterator[Series]:
+    """The histogram of first tokens, whose buckets hold all below them too; one sample alone has no older one."""
+    for bound, value, before in zip(FIRST_TOKEN_BOUNDS, accumulate(sample.first_tokens), accumulate(old.first_tokens), strict=True):
+        oldest = (since, float(before)) if since < time else None
+        yield Series(name=metric.VLLM_FIRST_TOKEN, pod=sample.replica, revision="1", time=time, value=value, oldest=oldest, bound=bound)
