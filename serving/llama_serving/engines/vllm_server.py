@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from llama_serving.server import Lifecycle, add_middleware
 
 logger = logging.getLogger(__name__)
 
-# How long a replica outlives its engine: enough for the errors of the requests that it had, and few new ones come.
-ENGINE_LOOK_SECONDS = 0.5
+# A replica outlives its engine by both at most, once vLLM has seen its death: until it looks, and until the errors of the requests that it
+# had are on their way. New requests that come meanwhile fail.
+ENGINE_LOOK_SECONDS = 0.1
+LAST_ANSWERS_SECONDS = 0.1
 # Short, the same for every model, and no user's text.
 WARM_UP_PROMPT = "Hello"
 
@@ -37,15 +40,20 @@ class VllmServer:
         self._watch = asyncio.create_task(self._end_with_the_engine())  # kept: the loop holds its tasks only weakly
 
     async def _end_with_the_engine(self) -> None:
-        """A replica whose engine has died ends at once. It would answer every request with an error, and so quickly that it always has the
-        fewest in hand and gets the next one, until Serve has asked three times in half a minute whether it is well.
+        """A replica whose engine has died ends. It would answer every request with an error, and so quickly that it always has the fewest
+        in hand and gets the next one, until Serve has asked three times in half a minute whether it is well.
         """
-        client = ray_internals.engine_client(self._server)
-        while not client.errored:  # noqa: ASYNC110 -- vLLM tells nobody: it is a property
-            await asyncio.sleep(ENGINE_LOOK_SECONDS)
+        try:
+            client = ray_internals.engine_client(self._server)
+            while not client.errored:  # noqa: ASYNC110 -- vLLM tells nobody: it is a property
+                await asyncio.sleep(ENGINE_LOOK_SECONDS)
+        except Exception:  # whatever a new vLLM raises there: without this line nobody would ever read it, since nobody awaits this task
+            logger.exception("whether the engine lives cannot be seen here; Serve's own question, each 10 s, must do")
+            return
         logger.error("the engine has died; this replica ends, and Serve starts another one in this pod. What the engine said is above")
-        self._lifecycle.enter("Starting")
-        await asyncio.sleep(ENGINE_LOOK_SECONDS)  # for the errors that are on their way to the clients
+        with suppress(OSError):  # a full volume must not keep it alive; the agent goes on showing what was written last
+            self._lifecycle.enter("Starting")
+        await asyncio.sleep(LAST_ANSWERS_SECONDS)
         os._exit(1)
 
     async def _start(self) -> None:

@@ -218,6 +218,12 @@ def test_the_options_of_a_replica_are_those_that_ray_s_own_server_would_have(ten
     assert ours == theirs
 
 
+def test_vllm_s_client_says_whether_its_engine_has_died() -> None:
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    assert isinstance(inspect.getattr_static(AsyncLLM, "errored"), property)
+
+
 def test_a_gang_over_two_pods_makes_its_placement_group_inside_the_replica() -> None:
     from ray.serve.llm import LLMConfig
 
