@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llama_operator.lifecycle.observed import rfc3339
-from llama_operator.ports import ApiError, Conflict
+from llama_operator.ports import FORBIDDEN, ApiError, Conflict
 from llama_operator.rendering import names
 
 Id = tuple[str, str, str]
@@ -48,6 +48,8 @@ class FakeApi:
     writes: Counter[str] = field(default_factory=Counter)
     lists: Counter[str] = field(default_factory=Counter)
     down: bool = False
+    forbidden: frozenset[str] = frozenset()
+    """Kinds that may not be listed."""
     _version: int = 100
     _watchers: list[Callable[[str, dict[str, Any]], None]] = field(default_factory=list)
 
@@ -117,6 +119,8 @@ class FakeApi:
         """See ports.Reader."""
         await self._wait()
         self.lists[kind] += 1
+        if kind in self.forbidden:
+            raise ApiError(FORBIDDEN, "Forbidden", f"{kind} is forbidden: User cannot list resource")
         wanted = dict(part.split("=", 1) for part in (labels or "").split(",") if part)
         assert fields in (None, "spec.nodeName!="), f"this server does not know the field selector {fields}"
         found = []

@@ -31,6 +31,7 @@ from llama_operator.control.gather import Senses
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
 from llama_operator.control.rooms import Rooms
+from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -212,6 +213,7 @@ class Sim:
             settings=self.settings,
             models=self.models,
             rooms=Rooms(reader=self.api, clock=self.clock),
+            scalers=Scalers(reader=self.api, clock=self.clock),
             faults=self.faults,
         )
         return Operator(reconciler=reconciler, store=store, queue=queue, api=self.api, rng=self.rng)

@@ -31,6 +31,10 @@ account reads nobody's Secrets (docs/adr/0004-tokens-without-reading-secrets.md)
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, watch, create, patch, delete]
+# To name who scales a LlamaDeployment beside its own autoscaler; listed only while somebody does.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list]
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]

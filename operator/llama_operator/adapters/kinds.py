@@ -44,6 +44,7 @@ KINDS = {
         Kind("ControllerRevision", "/apis/apps/v1", "controllerrevisions"),
         Kind("PodDisruptionBudget", "/apis/policy/v1", "poddisruptionbudgets"),
         Kind("NetworkPolicy", "/apis/networking.k8s.io/v1", "networkpolicies"),
+        Kind("HorizontalPodAutoscaler", "/apis/autoscaling/v2", "horizontalpodautoscalers"),
         Kind("Lease", "/apis/coordination.k8s.io/v1", "leases"),
     )
 }

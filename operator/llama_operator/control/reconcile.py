@@ -22,6 +22,7 @@ from llama_operator.control.execute import Hands, Outcome, execute
 from llama_operator.control.gather import Senses, gather, pinned_revisions
 from llama_operator.control.rooms import Rooms
 from llama_operator.control.said import Said
+from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.lifecycle import held, measures
 from llama_operator.lifecycle.observed import World
@@ -66,6 +67,7 @@ class Reconciler:
     settings: Settings
     models: Models
     rooms: Rooms
+    scalers: Scalers
     said: Said = field(default_factory=Said)
     faulty: set[names.Key] = field(default_factory=set)
     """Whose fault was told, and no pass has gone well since."""
@@ -128,7 +130,9 @@ class Reconciler:
         self.own.decisions.labels(view.reason).inc()
         if view.blind:
             self.own.holds.labels(view.metrics_reason).inc()
-        return replace(view, foreign=foreign_writer(raw))
+        # A list more than a pass at rest takes, so only where there is somebody to name.
+        scalers = await self.scalers.read(world.key.namespace) if foreign_writer(raw) is not None else ()
+        return replace(view, foreign=foreign_writer(raw, scalers))
 
     def _measure(
         self,

@@ -41,6 +41,7 @@ from llama_operator.control.parts import run_until_one_ends
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
 from llama_operator.control.rooms import Rooms
+from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -113,6 +114,7 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
             clock=clock,
             settings=settings,
             rooms=Rooms(reader=kube, clock=clock),
+            scalers=Scalers(reader=kube, clock=clock),
             models=KnownModels(
                 HubReader(hub_client, settings.hub_endpoint) if settings.hub_endpoint else None,
                 Hub(hub_client, settings.hub_endpoint, monotonic=time.monotonic),

@@ -59,7 +59,7 @@ def test_no_rule_has_a_wildcard(helm: Helm, case: str) -> None:
 
 def test_every_call_of_the_operators_code_is_allowed(helm: Helm) -> None:
     wanted = _grant(names.KIND, READ | {"patch"}) | _grant("Pod", READ | WRITE) | _grant("Event", {"create", "patch"})
-    wanted |= _grant("Secret", {"create"}) | _grant("Node", {"list"})
+    wanted |= _grant("Secret", {"create"}) | _grant("Node", {"list"}) | _grant("HorizontalPodAutoscaler", {"list"})
     wanted |= {(names.GROUP, f"{names.PLURAL}/status", "patch"), (names.GROUP, f"{names.PLURAL}/finalizers", "update")}
     for kind in CHILD_KINDS:
         wanted |= _grant(kind, READ | WRITE)
@@ -75,6 +75,12 @@ def test_the_operator_reads_no_secret_but_its_own_key(helm: Helm, case: str) -> 
     ]
     readers = [(kind, space, rule["resourceNames"], rule["verbs"]) for kind, space, rule in named if "secrets" in rule["resources"]]
     assert readers == [("Role", "llama-system", [KEY_SECRET], ["get"])]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_horizontal_pod_autoscalers_are_listed_and_nothing_else(helm: Helm, case: str) -> None:
+    grants = _grants(_rules(_operators(helm.render(CASES[case]))))
+    assert {verb for _, resource, verb in grants if resource == "horizontalpodautoscalers"} <= {"list"}
 
 
 @pytest.mark.parametrize("case", CASES)
