@@ -101,6 +101,29 @@ def test_every_child_has_an_owner_and_is_least_privileged(alive: str, namespace:
         assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
+def test_one_pod_of_two_replicas_may_be_evicted_and_one_by_an_earlier_operator_is_put_right(alive: str, namespace: Namespace) -> None:
+    path = f"/apis/policy/v1/namespaces/{namespace.name}/poddisruptionbudgets/{NAME}"
+
+    def counted() -> bool:
+        found = namespace.api.get(path)
+        status, spec = found.get("status") or {}, found["spec"]
+        seen = tuple(status.get(field) for field in ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed"))
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        return current and (spec.get("minAvailable"), spec.get("maxUnavailable"), seen) == (1, None, (2, 1, 2, 1))
+
+    namespace.wait("the budget counts both pods and spares one", counted, 30, NAME)
+    made = namespace.api.get(path)
+    earlier = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {name: made["metadata"][name] for name in ("name", "labels", "ownerReferences")},
+        "spec": {"maxUnavailable": 1, "selector": made["spec"]["selector"]},
+    }
+    as_the_operator = f"{path}?fieldManager=llama-operator&force=true"
+    namespace.api.request("PATCH", as_the_operator, earlier, content_type="application/apply-patch+yaml")
+    namespace.wait("the operator has put it right", counted, 60, NAME)
+
+
 def test_the_operator_killed_restarts_no_pod_and_makes_no_duplicate(alive: str, stage: Stage, namespace: Namespace) -> None:
     before = {**uids(namespace), **uids(namespace, "head")}
     for _ in range(2):
