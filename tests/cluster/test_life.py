@@ -49,7 +49,8 @@ def test_a_chat_completion_comes_back_through_the_service(alive: str, client: Cl
 def test_the_commands_say_what_is_so_and_nothing_of_what_was_said(
     alive: str, stage: Stage, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin")
+    for variable, value in (stage.cluster.environment | {"PATH": f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin"}).items():
+        monkeypatch.setenv(variable, value)
     at = ("-n", namespace.name, "--kubeconfig", str(stage.cluster.kubeconfig), "--context", stage.cluster.context)
     canary = "canary-of-a-prompt"
 
