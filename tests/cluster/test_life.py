@@ -49,7 +49,8 @@ def test_a_chat_completion_comes_back_through_the_service(alive: str, client: Cl
 def test_the_commands_say_what_is_so_and_nothing_of_what_was_said(
     alive: str, stage: Stage, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin")
+    for variable, value in (stage.cluster.environment | {"PATH": f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin"}).items():
+        monkeypatch.setenv(variable, value)
     at = ("-n", namespace.name, "--kubeconfig", str(stage.cluster.kubeconfig), "--context", stage.cluster.context)
     canary = "canary-of-a-prompt"
 
@@ -99,6 +100,29 @@ def test_every_child_has_an_owner_and_is_least_privileged(alive: str, namespace:
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
         assert spec["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_one_pod_of_two_replicas_may_be_evicted_and_one_by_an_earlier_operator_is_put_right(alive: str, namespace: Namespace) -> None:
+    path = f"/apis/policy/v1/namespaces/{namespace.name}/poddisruptionbudgets/{NAME}"
+
+    def counted() -> bool:
+        found = namespace.api.get(path)
+        status, spec = found.get("status") or {}, found["spec"]
+        seen = tuple(status.get(field) for field in ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed"))
+        current = status.get("observedGeneration") == found["metadata"]["generation"]
+        return current and (spec.get("minAvailable"), spec.get("maxUnavailable"), seen) == (1, None, (2, 1, 2, 1))
+
+    namespace.wait("the budget counts both pods and spares one", counted, 30, NAME)
+    made = namespace.api.get(path)
+    earlier = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {name: made["metadata"][name] for name in ("name", "labels", "ownerReferences")},
+        "spec": {"maxUnavailable": 1, "selector": made["spec"]["selector"]},
+    }
+    as_the_operator = f"{path}?fieldManager=llama-operator&force=true"
+    namespace.api.request("PATCH", as_the_operator, earlier, content_type="application/apply-patch+yaml")
+    namespace.wait("the operator has put it right", counted, 60, NAME)
 
 
 def test_the_operator_killed_restarts_no_pod_and_makes_no_duplicate(alive: str, stage: Stage, namespace: Namespace) -> None:

@@ -20,6 +20,7 @@ from localcluster.cluster import NODES, Cluster, process_names
 from localcluster.errors import AddressInUse, LocalClusterError
 from localcluster.progress import Progress
 from localcluster.waiting import wait_for
+from playground.tools import Tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,7 @@ def machine() -> dict[str, Any]:
         },
         "namespaces": sorted(entry.name for entry in Path("/run/netns").iterdir()) if Path("/run/netns").exists() else [],
         "run": TRIAL.run.exists(),
+        "kubectl's": sorted(str(path) for path in (Path.home() / ".kube").rglob("*")),
     }
 
 
@@ -273,6 +275,9 @@ def test_down_leaves_nothing_even_with_pods_and_volumes_running(cluster: Cluster
     for node in NODES:
         cluster.api.apply(pod(f"left-on-{node}", node=node, volumes=[{"name": "m", "emptyDir": {"medium": "Memory"}}]))
         wait_running(cluster, f"left-on-{node}")
+    tools = Tools(cluster)
+    subprocess.run([*tools.kubectl(), "get", "nodes"], env=tools.env(), check=True, capture_output=True)
+    tools.helm("list")
     assert machine() != before
     cluster.down()
     after = machine()

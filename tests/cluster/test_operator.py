@@ -41,7 +41,8 @@ def test_a_load_test_comes_from_inside_the_cluster_and_leaves_nothing(
     stage: Stage, namespace: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real tool, vLLM's own, in a pod beside the deployment."""
-    monkeypatch.setenv("PATH", f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin")
+    for variable, value in (stage.cluster.environment | {"PATH": f"{Path(stage.tools.program('kubectl')).parent}:/usr/bin:/bin"}).items():
+        monkeypatch.setenv(variable, value)
     at = ("-n", namespace.name, "--kubeconfig", str(stage.cluster.kubeconfig), "--context", stage.cluster.context)
     before = pods_of(namespace, "one")
     load = ("--concurrency", "4", "--requests", "20", "--input-tokens", "64", "--output-tokens", "16", "--longest", "5m")

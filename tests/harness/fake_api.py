@@ -51,6 +51,8 @@ class FakeApi:
     forbidden: frozenset[str] = frozenset()
     """Kinds that may not be listed."""
     _version: int = 100
+    _applied: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By uid: what the operator applied last."""
     _watchers: list[Callable[[str, dict[str, Any]], None]] = field(default_factory=list)
 
     # What the harness does.
@@ -154,7 +156,7 @@ class FakeApi:
         return made
 
     async def apply(self, manifest: Mapping[str, Any], subresource: str | None = None) -> dict[str, Any]:
-        """See ports.Writer. Fields that are no longer in the status go: its only manager dropped them."""
+        """See ports.Writer. Fields that its only manager drops go."""
         await self._begin("apply", manifest)
         known = self.objects.get(identity(manifest))
         uid = manifest["metadata"].get("uid")
@@ -162,7 +164,8 @@ class FakeApi:
             if uid or subresource:
                 raise Conflict(409, "Conflict", "the uid in the precondition is not that of the object")
             self._check_child(manifest)
-            known = self.put(manifest)
+            known = self.put(_merge({}, manifest))
+            self._applied[known["metadata"]["uid"]] = _wire(manifest)
         elif subresource == "status":
             self._check_status(known, manifest["status"])
             _refuse_emptied(known.get("status"), manifest["status"], "status")
@@ -170,7 +173,10 @@ class FakeApi:
                 known["status"] = _wire(manifest["status"])
                 self.touch(known)
         else:
-            merged = _merge(known, manifest)
+            applied = self._applied.get(known["metadata"]["uid"])
+            merged = _merge(_without(known, applied, manifest), manifest)
+            _refuse_two_budgets(merged)
+            self._applied[known["metadata"]["uid"]] = _wire(manifest)
             if merged != known:
                 self.put(merged)
                 known = self.objects[identity(manifest)]
@@ -277,8 +283,24 @@ def _refuse_emptied(before: Any, after: Any, path: str) -> None:
         _refuse_emptied(before[key], after[key], f"{path}.{key}")
 
 
+def _refuse_two_budgets(manifest: Mapping[str, Any]) -> None:
+    """ValidatePodDisruptionBudgetSpec of Kubernetes' pkg/apis/policy/validation. Raises ApiError."""
+    if manifest["kind"] == "PodDisruptionBudget" and {"minAvailable", "maxUnavailable"} <= manifest["spec"].keys():
+        raise ApiError(422, "Invalid", "spec: minAvailable and maxUnavailable cannot be both set")
+
+
+def _without(live: Any, before: Any, after: Any) -> Any:
+    """What lives, less the fields of maps that its manager applied before and no longer does."""
+    if not all(isinstance(value, Mapping) for value in (live, before, after)):
+        return live
+    kept = {key: value for key, value in live.items() if key in after or key not in before}
+    return {key: _without(value, before.get(key), after.get(key)) for key, value in kept.items()}
+
+
 def _merge(base: Any, patch: Any) -> Any:
-    """Maps merge, everything else is replaced: server-side apply of one manager, and a merge patch without removals."""
-    if isinstance(base, Mapping) and isinstance(patch, Mapping):
-        return {**base, **{key: _merge(base.get(key), value) for key, value in patch.items()}}
-    return _wire(patch)
+    """Maps merge, null removes, everything else is replaced: server-side apply of one manager, and a merge patch."""
+    if not isinstance(patch, Mapping):
+        return _wire(patch)
+    there = base if isinstance(base, Mapping) else {}
+    kept = {key: value for key, value in there.items() if patch.get(key, value) is not None}
+    return {**kept, **{key: _merge(there.get(key), value) for key, value in patch.items() if value is not None}}

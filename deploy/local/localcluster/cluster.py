@@ -61,6 +61,15 @@ class Cluster:
         return self.foreign.context if self.foreign else settings_module.CONTEXT
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What kubectl, Helm and `kubectl llama` are told: this cluster's kubeconfig, and a place of ours for what they note of its API
+        server, which else is the user's ~/.kube/cache (getDefaultCacheDir, of Helm too, in
+        https://github.com/kubernetes/cli-runtime/blob/v0.34.4/pkg/genericclioptions/config_flags.go). The local cluster's goes with `down`.
+        """
+        place = self.settings.cache if self.foreign else self.settings.run
+        return {"KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(place / "kube-cache")}
+
+    @property
     def api(self) -> Api:
         """A client of the API server. On the local cluster its user is `llama-local:harness`, so that audits can leave it out."""
         if self.foreign:

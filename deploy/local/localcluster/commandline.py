@@ -55,7 +55,8 @@ def _browser(cluster: Cluster, _: argparse.Namespace) -> int:
 def _kubectl(cluster: Cluster, arguments: argparse.Namespace) -> NoReturn:
     found = programs.ensure(cluster.settings, cluster.progress)
     words = arguments.words[1:] if arguments.words[:1] == ["--"] else arguments.words
-    os.execv(found["kubectl"], ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--context", cluster.context, *words])  # noqa: S606 - no shell is meant
+    argv = ["kubectl", "--kubeconfig", str(cluster.kubeconfig), "--context", cluster.context, *words]
+    os.execve(found["kubectl"], argv, {**os.environ, **cluster.environment})  # noqa: S606 - no shell is meant
 
 
 def _image_build(cluster: Cluster, arguments: argparse.Namespace) -> int:

@@ -119,5 +119,5 @@ class Operator:
         texts = []
         for pod in self.pods():
             command = [*self._tools.kubectl(), "logs", "-n", NAMESPACE, pod["metadata"]["name"], f"--tail={lines}"]
-            texts.append(run(command, env={"KUBECONFIG": self._tools.env()["KUBECONFIG"]}))
+            texts.append(run(command, env=self._tools.env()))
         return "\n".join(texts)

@@ -28,8 +28,8 @@ class Tools:
         return found
 
     def env(self) -> dict[str, str]:
-        """The environment in which they see this cluster only."""
-        return {**os.environ, "KUBECONFIG": str(self._cluster.kubeconfig)}
+        """The environment in which they see this cluster only, and write nothing to the user's home."""
+        return {**os.environ, **self._cluster.environment}
 
     def kubectl(self) -> list[str]:
         """The beginning of a kubectl command line."""
@@ -38,7 +38,7 @@ class Tools:
     def helm(self, *arguments: str, seconds: float = 180) -> str:
         """Run helm. Raises LocalClusterError with what it said."""
         command = [self.program("helm"), "--kube-context", self._cluster.context, *arguments]
-        return run(command, env={"KUBECONFIG": str(self._cluster.kubeconfig)}, seconds=seconds)
+        return run(command, env=self._cluster.environment, seconds=seconds)
 
     def chart(self) -> Path:
         """The operator's chart in this checkout."""

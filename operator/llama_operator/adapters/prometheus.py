@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ class Prometheus:
     """Implements Metrics."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
-        """`url` is Prometheus' root, empty where none is configured; `client` brings the time limit."""
+        """`url` is Prometheus' root, empty where none is configured; `client` brings the time limit, here of a whole answer."""
         self._client = client
         self._url = url.rstrip("/")
 
@@ -28,7 +29,12 @@ class Prometheus:
         if not self._url:
             return Missing(reason="NotConfigured", message="the operator was given no Prometheus address")
         try:
-            body = await self._read(selector)
+            # httpx allows that time for each part of an answer: one that drips would hold the pass for as long as it likes.
+            async with asyncio.timeout(self._client.timeout.read):
+                body = await self._read(selector)
+        except TimeoutError:
+            seconds = self._client.timeout.read
+            return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: no whole answer within {seconds:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: {type(error).__name__} {error}".rstrip())
         if isinstance(body, Missing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ class PrometheusHistory:
     """Reads the past."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
-        """`url` is Prometheus' root; `client` brings the time limit."""
+        """`url` is Prometheus' root; `client` brings the time limit, here of a whole answer to one query."""
         self._client = client
         self._url = url.rstrip("/")
 
@@ -36,7 +37,11 @@ class PrometheusHistory:
             begin = start + part * MOST_POINTS * step
             last = min(end, begin + (MOST_POINTS - 1) * step)
             try:
-                body = await self._read({"query": query, "start": f"{begin:.3f}", "end": f"{last:.3f}", "step": str(step)})
+                # httpx allows that time for each part of an answer: one that drips would never be given up.
+                async with asyncio.timeout(self._client.timeout.read):
+                    body = await self._read({"query": query, "start": f"{begin:.3f}", "end": f"{last:.3f}", "step": str(step)})
+            except TimeoutError:
+                return self._missing(f"no whole answer within {self._client.timeout.read:g} s")
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 return self._missing(f"{type(error).__name__} {error}".rstrip())
             read = body if isinstance(body, Missing) else self._series(body)

@@ -12,7 +12,6 @@ import asyncio
 import signal
 import time
 import uuid
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,6 +36,7 @@ from llama_operator.control.canary import canary_forever
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.handlers import observe, watch
+from llama_operator.control.health import Health
 from llama_operator.control.parts import run_until_one_ends
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
@@ -60,18 +60,9 @@ async def run(settings: Settings) -> None:
     own = OwnMetrics()
     own.tell_api_prices(settings.api_prices)
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
-    started = {"standby": False, "leading": False}
-
+    health = Health(held=lambda: lease.held)
     own.leading.set_function(lambda: 1.0 if lease.held else 0.0)
-
-    def ready() -> Mapping[str, Any] | None:
-        return None if started["standby"] else {"status": "starting"}
-
-    def healthy() -> Mapping[str, Any] | None:
-        """A process that led and does not any more has a few seconds to end; the kubelet ends one that hangs."""
-        return {"status": "the Lease is lost and the process has not ended"} if started["leading"] and not lease.held else None
-
-    server = HttpServer(healthy=healthy, ready=ready, expose=own.exposition)
+    server = HttpServer(healthy=health.healthy, ready=health.ready, expose=own.exposition)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)
     unguarded = Kube(api, on_error=own.refused)
@@ -79,10 +70,10 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        started["standby"] = True
+        health.standby = True
         if not await _first(stop, lease.acquire(unguarded)):
             return
-        started["leading"] = True
+        health.led = True
         await _lead(settings, own, lease, Kube(api, lease.guard, own.wrote, own.refused), unguarded, stop)
     finally:
         await lease.release(unguarded)

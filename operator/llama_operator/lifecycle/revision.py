@@ -113,20 +113,25 @@ def render_context(key: names.Key, uid: str, spec: LlamaDeploymentSpec, options:
     )
 
 
-def shared_objects(context: RenderContext) -> list[dict[str, Any]]:
+def shared_objects(context: RenderContext, replicas: int, pods_per_gang: int) -> list[dict[str, Any]]:
     """Children that belong to no revision."""
-    return [services.user_service(context), guards.disruption_budget(context), guards.network_policy(context)]
+    budget = guards.disruption_budget(context, replicas, pods_per_gang)
+    return [services.user_service(context), budget, guards.network_policy(context)]
 
 
 def make_wish(world: World, context: RenderContext, replicas: int) -> Wish:
     """The wish for a spec: the pinned manifests of its revision where there are any, else fresh ones and the record that pins them."""
-    shared = shared_objects(context)
     kept = world.pinned.get(context.revision)
-    if kept is not None:
-        return Wish(pinned=kept, record=None, shared=shared, replicas=replicas)
-    fresh = revision.render(context)
-    record = revision.to_controller_revision(context, fresh, 1 + _last_number(world))
-    return Wish(pinned=fresh, record=record, shared=shared, replicas=replicas)
+    pinned = kept or revision.render(context)
+    record = None if kept else revision.to_controller_revision(context, pinned, 1 + _last_number(world))
+    shared = shared_objects(context, replicas, _pods_per_gang(world, pinned))
+    return Wish(pinned=pinned, record=record, shared=shared, replicas=replicas)
+
+
+def _pods_per_gang(world: World, pinned: revision.Pinned) -> int:
+    """Of the largest gang there is: while a revision of another shape is moved over, its pods are protected too."""
+    running = {pod.revision for pod in world.pods if pod.component == names.REPLICA} & world.pinned.keys()
+    return max(len(shape.gang) for shape in (pinned, *(world.pinned[name] for name in running)))
 
 
 def keep_running(world: World, running: str, replicas: int) -> Wish | None:

@@ -9,16 +9,25 @@ from llama_operator.rendering.context import RenderContext
 from llama_serving import config as serving
 
 
-def disruption_budget(context: RenderContext) -> dict[str, Any]:
-    """At most one pod at a time may be evicted, and none while another is not ready: a node drain waits instead of taking the model
-    down.
+def disruption_budget(context: RenderContext, replicas: int, pods_per_gang: int) -> dict[str, Any]:
+    """Of several wanted replicas one pod may be evicted, and none while another is not ready: a node drain waits instead of taking the
+    model down. A single replica may go, or its node could never be drained.
+
+    The number stands here as pods. `maxUnavailable`, or a percentage, lets Kubernetes ask the pods' owner how many there should be
+    (getExpectedScale in https://github.com/kubernetes/kubernetes/blob/v1.34.4/pkg/controller/disruption/disruption.go): the owner is the
+    LlamaDeployment, whose scale counts replicas, not pods, and while it autoscales is not what is wanted.
+
+    One pod, not the pods of one gang: a budget cannot say which pods belong together, and that many evictions could break as many gangs.
+    Nor does a drain need more, for the operator itself deletes what is left of a gang that lost a pod.
     """
+    least = replicas * pods_per_gang - 1 if replicas > 1 else 0
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": context.metadata(context.name, names.common_labels(context.name)),
         "spec": {
-            "maxUnavailable": 1,
+            "minAvailable": least,
+            "maxUnavailable": None,  # the two exclude each other: one that somebody set goes, or the API server would refuse ours
             "selector": {"matchLabels": {names.LABEL_DEPLOYMENT: context.name, names.LABEL_COMPONENT: names.REPLICA}},
         },
     }

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 from tests.harness.command import Answer, run
+from tests.harness.http import dripping, local_client
 
 from llama_operator.adapters.prometheus_history import MOST_POINTS, PrometheusHistory
 from llama_operator.scaling.signals import Missing
@@ -247,3 +248,12 @@ def test_values_that_are_no_numbers_of_a_clock_are_read_as_prometheus_writes_the
     found = asyncio.run(read())
     assert not isinstance(found, Missing)
     assert (math.isnan(found[60.0]), found[120.0], found[180.0]) == (True, math.inf, 2.5)
+
+
+def test_an_answer_that_drips_is_given_up_after_the_time_for_the_whole() -> None:
+    async def read() -> tuple[Mapping[float, float] | Missing, str]:
+        async with dripping() as url, local_client(timeout=0.3) as client:
+            return await PrometheusHistory(client, url).values("q", 60, 180, 60), url
+
+    found, url = asyncio.run(read())
+    assert found == Missing(reason="PrometheusUnreachable", message=f"Prometheus at {url}: no whole answer within 0.3 s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from tests.harness.http import local_client
+from tests.harness.http import dripping, local_client
 
 from llama_operator.adapters import prometheus
 from llama_operator.adapters.prometheus import Prometheus
@@ -176,3 +177,16 @@ def test_an_answer_that_does_not_end_is_not_read_to_its_end(monkeypatch: pytest.
     assert isinstance(found, Missing)
     assert found.message == f"the answer of {URL} is larger than 1000 bytes"
     assert len(sent) <= 12
+
+
+def test_an_answer_that_drips_is_given_up_after_the_time_for_the_whole() -> None:
+    """No part of it comes late, so that httpx alone would wait for as long as it goes on."""
+
+    async def run() -> tuple[Sequence[Series] | Missing, str, float]:
+        async with dripping() as url, local_client(timeout=0.3) as client:
+            begun = time.monotonic()
+            return await Prometheus(client, url).newest("x"), url, time.monotonic() - begun
+
+    found, url, seconds = asyncio.run(run())
+    assert found == Missing(reason="PrometheusUnreachable", message=f"Prometheus at {url}: no whole answer within 0.3 s")
+    assert 0.25 < seconds < 5

@@ -48,6 +48,12 @@ def test_what_is_written_is_current_then(tmp_path: Path) -> None:
     assert schema.main(["--check", "--root", str(tmp_path)]) == 0
 
 
+def test_kubectl_get_finds_it_by_its_short_name_and_in_both_categories() -> None:
+    names = schema.custom_resource_definition()["spec"]["names"]
+    assert names["shortNames"] == ["lld"]
+    assert names["categories"] == ["all", "llama"]
+
+
 def test_every_field_is_described() -> None:
     bare = [path for path, node in NODES.items() if not path.endswith("[]") and path != ".metadata" and not node.get("description")]
     assert bare == []

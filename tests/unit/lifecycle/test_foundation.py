@@ -25,6 +25,7 @@ def live(manifest: dict[str, Any]) -> dict[str, Any]:
     there["metadata"].update(uid=f"uid-{manifest['metadata']['name']}", resourceVersion="7", creationTimestamp="2026-09-21T14:00:00Z")
     there["metadata"].setdefault("labels", {})["team"] = "search"
     there["status"] = {}
+    there["spec"] = {key: value for key, value in there.get("spec", {}).items() if value is not None}
     return there
 
 
@@ -42,7 +43,7 @@ def what(actions: list[Action]) -> list[tuple[str, str]]:
 
 def test_shared_objects_are_applied_when_they_are_not_there() -> None:
     world = Scene().world(objects={})
-    assert what(shared_objects(world, wanted_shared(context()))) == [
+    assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [
         ("Apply", "Service"),
         ("Apply", "PodDisruptionBudget"),
         ("Apply", "NetworkPolicy"),
@@ -50,17 +51,29 @@ def test_shared_objects_are_applied_when_they_are_not_there() -> None:
 
 
 def test_shared_objects_that_are_as_wanted_are_not_written() -> None:
-    desired = wanted_shared(context())
+    desired = wanted_shared(context(), 2, 1)
     assert shared_objects(Scene().world(objects=keyed(*desired)), desired) == []
 
 
 def test_a_field_that_somebody_changed_is_put_right_and_named() -> None:
-    desired = wanted_shared(context())
+    desired = wanted_shared(context(), 2, 1)
     objects = keyed(*desired)
     objects["Service", "demo"]["spec"]["ports"][0]["targetPort"] = 9
     (apply,) = shared_objects(Scene().world(objects=objects), desired)
     assert isinstance(apply, Apply)
     assert apply.why == "Service demo: spec.ports[0].targetPort is 9, wanted 8000"
+
+
+def test_the_budget_that_an_earlier_operator_wrote_is_put_right() -> None:
+    desired = wanted_shared(context(), 2, 1)
+    objects = keyed(*desired)
+    spec = objects["PodDisruptionBudget", "demo"]["spec"]
+    del spec["minAvailable"]
+    spec["maxUnavailable"] = 1
+    (apply,) = shared_objects(Scene().world(objects=objects), desired)
+    assert isinstance(apply, Apply)
+    assert apply.why == "PodDisruptionBudget demo: spec.minAvailable is missing"
+    assert apply.manifest["spec"]["maxUnavailable"] is None
 
 
 def test_a_new_revision_begins_with_its_record_then_store_service_token_and_head() -> None:
@@ -169,7 +182,7 @@ def test_an_old_head_without_a_gang_goes_once_others_let_users_in(sentence: str)
 def test_what_an_old_revision_left_goes_when_its_last_pod_is_gone() -> None:
     old = pinned(OLD)
     assert old.head_store is not None
-    objects = keyed(record(), record(OLD), old.head_service, old.head_store, *wanted_shared(context()))
+    objects = keyed(record(), record(OLD), old.head_service, old.head_store, *wanted_shared(context(), 2, 1))
     with_pod = Scene().head().head(OLD, deleting=True).world(objects=objects)
     assert clear_old_revisions(with_pod, NEW, NOW) == []
     gone = clear_old_revisions(Scene().head().world(objects=objects), NEW, NOW)

@@ -8,6 +8,8 @@ import pytest
 from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
 
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
+from llama_operator.lifecycle.gangs import GangState
+from llama_operator.lifecycle.plan import Wish
 from llama_operator.lifecycle.revision import as_it_runs, keep_running, make_wish, render_context, revision_of, serving_config
 from llama_operator.rendering.context import RenderOptions
 from llama_operator.rendering.revision import from_controller_revision, render
@@ -138,6 +140,42 @@ def test_a_new_revision_gets_the_next_number() -> None:
     wish = make_wish(Scene().world(pinned={OLD: pinned(OLD)}, objects=objects), context(), 1)
     assert wish.record is not None
     assert wish.record["revision"] == 5
+
+
+BUDGETS: dict[str, tuple[int, int, int]] = {
+    # sentence: wanted replicas, pods of a gang, pods that must stay
+    "none is wanted": (0, 1, 0),
+    "a single one may go, or its node could never be drained": (1, 1, 0),
+    "a single gang may go too": (1, 4, 0),
+    "of two replicas one stays": (2, 1, 1),
+    "of four replicas three stay, whatever spec.replicas says": (4, 1, 3),
+    "of two gangs one pod may go: the rest of its gang is deleted by the operator": (2, 4, 7),
+}
+
+
+@pytest.mark.parametrize("sentence", BUDGETS)
+def test_the_budget_counts_the_pods_of_the_wanted_replicas(sentence: str) -> None:
+    replicas, size, stay = BUDGETS[sentence]
+    assert budget(make_wish(Scene(size=size).world(), context(size=size), replicas))["minAvailable"] == stay
+
+
+def test_the_budget_leaves_nothing_for_kubernetes_to_work_out_from_the_scale() -> None:
+    spec = budget(make_wish(Scene().world(), context(), 4))
+    assert isinstance(spec["minAvailable"], int)
+    assert spec["maxUnavailable"] is None
+
+
+def test_while_gangs_of_another_size_are_moved_over_the_larger_count() -> None:
+    scene = Scene().gang(0, GangState.READY, OLD).gang(1, GangState.READY, OLD)
+    larger = {NEW: pinned(NEW), OLD: pinned(OLD, size=4)}
+    assert budget(make_wish(scene.world(pinned=larger), context(), 2))["minAvailable"] == 7
+    assert budget(make_wish(Scene().gang(0, GangState.READY).world(pinned=larger), context(), 2))["minAvailable"] == 1
+
+
+def budget(wish: Wish) -> dict[str, Any]:
+    """The spec of the PodDisruptionBudget among what is wished for."""
+    (found,) = (item for item in wish.shared if item["kind"] == "PodDisruptionBudget")
+    return dict(found["spec"])
 
 
 def test_a_refused_spec_keeps_what_ran_and_touches_nothing_shared() -> None:

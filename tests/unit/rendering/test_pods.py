@@ -197,7 +197,14 @@ def test_every_child_is_owned_and_labelled() -> None:
     spec = LlamaDeploymentSpec.model_validate(SPECS["405b-bf16-tp8-pp2"])
     made = render_context(KEY, UID, spec, OPTIONS)
     pinned = render(made)
-    children = [*shared_objects(made), pinned.head, pinned.head_service, pinned.head_store, *pinned.gang_pods(0), token_secret(made, "t")]
+    children = [
+        *shared_objects(made, 1, 2),
+        pinned.head,
+        pinned.head_service,
+        pinned.head_store,
+        *pinned.gang_pods(0),
+        token_secret(made, "t"),
+    ]
     for child in children:
         assert child is not None
         metadata = child["metadata"]
@@ -207,7 +214,7 @@ def test_every_child_is_owned_and_labelled() -> None:
 
 
 def test_users_come_in_at_the_port_of_the_proxy_and_others_do_not_come_in() -> None:
-    service, _, policy = shared_objects(render_context(KEY, UID, LlamaDeploymentSpec.model_validate(SPECS["8b"]), OPTIONS))
+    service, _, policy = shared_objects(render_context(KEY, UID, LlamaDeploymentSpec.model_validate(SPECS["8b"]), OPTIONS), 1, 1)
     assert service["spec"]["ports"] == [{"name": "openai", "port": 80, "targetPort": 8000, "protocol": "TCP"}]
     open_to_all = [rule for rule in policy["spec"]["ingress"] if "from" not in rule]
     assert [[port["port"] for port in rule["ports"]] for rule in open_to_all] == [[8000, 8080]]
