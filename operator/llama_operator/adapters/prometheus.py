@@ -16,6 +16,10 @@ MAX_BYTES = 16 * 1024 * 1024
 """An answer larger than this is not read to its end: no deployment has that many series."""
 
 
+OF_THE_SCRAPE = frozenset(("job", "instance", "endpoint", "container", "service", "prometheus", "prometheus_replica"))
+"""Labels that Prometheus, its operator or its replicas put on a series; what a pod exports itself differs in others."""
+
+
 class Prometheus:
     """Implements Metrics."""
 
@@ -37,9 +41,7 @@ class Prometheus:
             return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: no whole answer within {seconds:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: {type(error).__name__} {error}".rstrip())
-        if isinstance(body, Missing):
-            return body
-        return read_matrix(body)
+        return body if isinstance(body, Missing) else scraped_twice(body) or read_matrix(body)
 
     async def _read(self, selector: str) -> Any:
         async with self._client.stream("POST", f"{self._url}/api/v1/query", data={"query": selector}) as answer:
@@ -87,6 +89,36 @@ def read_matrix(body: Mapping[str, Any]) -> Sequence[Series] | Missing:
             reason="PrometheusUnreachable", message=f"the answer has not the shape of a range vector: {type(error).__name__} {error}"
         )
     return series
+
+
+def scraped_twice(body: Mapping[str, Any]) -> Missing | None:
+    """Two series that differ in nothing but who scraped them, at the same time: their sum would be twice what there is.
+
+    A scrape job that was renamed leaves its last samples behind, but gets no new ones: that is no contradiction.
+    """
+    found: dict[frozenset[tuple[str, str]], tuple[float, float, Mapping[str, str]]] = {}
+    try:
+        for item in body["data"]["result"]:
+            labels = item["metric"]
+            key = frozenset((name, value) for name, value in labels.items() if name not in OF_THE_SCRAPE)
+            begin, end = float(item["values"][0][0]), float(item["values"][-1][0])
+            other = found.get(key)
+            if other is not None and begin <= other[1] and other[0] <= end:
+                ways = " and ".join(sorted({_way(labels), _way(other[2])}))
+                what = f"{labels['__name__']} of pod {labels.get(metric.LABEL_POD, '')}"
+                return Missing(
+                    reason="MetricsContradictory",
+                    message=f"Prometheus has {what} twice, by {ways}: each request would count double; scrape serving pods in one way only",
+                )
+            found[key] = (begin, end, labels)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return None  # whoever reads the samples says what is wrong
+    return None
+
+
+def _way(labels: Mapping[str, str]) -> str:
+    """Who scraped a series, as far as it tells."""
+    return ", ".join(f"{name}={labels[name]}" for name in sorted(OF_THE_SCRAPE & labels.keys())) or "a job without a name"
 
 
 def _number(text: str) -> float:

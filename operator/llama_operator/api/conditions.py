@@ -104,6 +104,7 @@ class Reason(StrEnum):
     METRICS_STALE = "MetricsStale"
     """The newest sample is older than is allowed."""
     METRICS_INVALID = "MetricsInvalid"
+    METRICS_CONTRADICTORY = "MetricsContradictory"
     """A sample is not a number, or negative."""
     NOT_CONFIGURED = "NotConfigured"
     """The operator was given no Prometheus."""

@@ -121,6 +121,10 @@ def read_load(
         if not 0 <= item.value <= _MOST.get(item.name, MOST_COUNT):
             what = metric.MEANINGS.get(item.name, "number of requests")
             return Missing(reason="MetricsInvalid", message=f"{item.name} of pod {item.pod} is {item.value}, which is no {what}")
+    ahead = max((item.time - now for item in mine), default=0.0)
+    if ahead > max_age:
+        clocks = "Prometheus' clock and the operator's contradict each other: mend the time on their nodes"
+        return Missing(reason="MetricsContradictory", message=f"the newest sample is of {ahead:.0f} s from now; {clocks}")
     fresh = [item for item in mine if now - item.time <= max_age]
     seen = {item.pod for item in fresh if item.name in metric.REPLICA_FAMILIES}
     for pod in sorted(expected):

@@ -74,6 +74,41 @@ def test_a_series_without_our_labels_is_nobodys() -> None:
     assert answer(body) == [Series(name="x", pod="", revision="", time=1.0, value=1.0)]
 
 
+def two(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """An answer of two series: their labels beside `LABELS`, and `values`."""
+    series = [
+        {"metric": {**LABELS, **{k: v for k, v in each.items() if k != "values"}}, "values": each["values"]} for each in (first, second)
+    ]
+    return {"status": "success", "data": {"resultType": "matrix", "result": series}}
+
+
+def test_a_pod_that_two_jobs_scrape_is_a_contradiction_and_both_are_named() -> None:
+    found = answer(two({"job": "pods", "values": [[10, "4"], [20, "4"]]}, {"job": "monitor", "endpoint": "metrics", "values": [[12, "4"]]}))
+    assert isinstance(found, Missing)
+    assert (found.reason, found.message) == (
+        "MetricsContradictory",
+        (
+            "Prometheus has ray_llama_requests_in_flight of pod demo-g0-0 twice, by endpoint=metrics, job=monitor and job=pods: "
+            "each request would count double; scrape serving pods in one way only"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"job": "renamed", "values": [[21, "4"], [26, "4"]]},
+        {"job": "pods", "replica": "another", "values": [[10, "4"]]},
+        {"job": "pods", "pod": "demo-g1-0", "values": [[10, "4"]]},
+    ],
+    ids=["a job that was renamed ended where the other began", "another exporter in the pod", "another pod"],
+)
+def test_what_differs_in_more_than_the_job_or_came_after_it_is_none(second: dict[str, Any]) -> None:
+    found = answer(two({"job": "pods", "values": [[10, "4"], [20, "4"]]}, second))
+    assert not isinstance(found, Missing)
+    assert len(found) == 2
+
+
 BAD: dict[str, tuple[Any, int, str]] = {
     "401": ("Unauthorized", 401, f"{URL} answers 401, not a query result: Unauthorized"),
     "503 while it replays its log": ("Service Unavailable", 503, f"{URL} answers 503, not a query result: Service Unavailable"),

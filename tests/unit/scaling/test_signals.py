@@ -46,6 +46,7 @@ SUMS: dict[str, tuple[tuple[Series, ...], float, float]] = {
     "a young replica counts as soon as it is seen": ((series(SERVE, "a", 1), series(SERVE, "b", 9)), 10, 0),
     "nothing to do is zero, when it is said": ((series(SERVE, "a", 0),), 0, 0),
     "a sample as old as is allowed counts": ((series(SERVE, "a", 2, age=AGE),), 2, 0),
+    "a clock that is a little ahead does not matter": ((series(SERVE, "a", 2, age=-AGE),), 2, 0),
 }
 
 
@@ -84,6 +85,11 @@ MISSING: dict[str, tuple[tuple[Series, ...], str, str]] = {
         (series(SERVE, "a", 1, age=40), series(RUNNING, "a", 1, age=90)),
         "MetricsStale",
         "the newest sample of pod a is 40 s old, allowed are 15 s",
+    ),
+    "a clock that is ahead": (
+        (series(SERVE, "a", 1, age=-16),),
+        "MetricsContradictory",
+        "the newest sample is of 16 s from now; Prometheus' clock and the operator's contradict each other: mend the time on their nodes",
     ),
     "not a number": ((series(SERVE, "a", float("nan")),), "MetricsInvalid", f"{SERVE} of pod a is nan, which is no number of requests"),
     "infinite": ((series(SERVE, "a", float("inf")),), "MetricsInvalid", f"{SERVE} of pod a is inf, which is no number of requests"),
