@@ -1,7 +1,8 @@
-"""What a change of a resource would give and cost is the same on the page as in the table."""
+"""What a change of a resource would give and cost is the same on the page as in the table, and what is left out is said on both."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,6 +12,7 @@ from tests.harness.command import run
 
 EXAMPLES = Path(__file__).parents[3] / "deploy" / "examples"
 SHORT = ("simulate", "--generate", "conversation", "--hours", "0.02", "--load-seconds", "30")
+LEFT_OUT = "what other accelerators would give and cost is left out: --service has the numbers of one"
 
 
 def answered(*argv: str) -> str:
@@ -42,3 +44,22 @@ def test_a_page_has_the_rows_and_the_numbers_of_the_table(policies: str) -> None
     assert [row[0] for row in changed[-2:]] == ["on nvidia-a100-80gb", "on nvidia-h100-nvl-94gb"]
     differences = ["attained, change", "hours, change", "GPU-hours, change"] if "ours" in policies else []
     assert changed[0] == ["change", "attained", "replica-hours", "p95 s", "unserved", *differences]
+
+
+@pytest.mark.parametrize("numbers", ["slots=64", "prefill=4900,slots=64,itl=0.1,kv=681000"])
+def test_where_numbers_of_a_replica_are_given_it_says_that_no_other_accelerator_is_tried(numbers: str) -> None:
+    argv = (*SHORT, "-f", str(EXAMPLES / "llama-8b-1gpu.yaml"), "--policy", "ours", "--service", numbers)
+    assert LEFT_OUT in " ".join(answered(*argv).split())
+    assert LEFT_OUT in answered(*argv, "-o", "html")
+    runs = json.loads(answered(*argv, "-o", "json"))["runs"]
+    assert len(runs) > 1
+    assert not [each["policy"] for each in runs if "accelerator" in each["policy"]]
+
+
+def test_where_nothing_is_left_out_nothing_is_said_of_it() -> None:
+    for argv in (
+        (*SHORT, "-f", str(EXAMPLES / "llama-70b-tp4.yaml"), "--policy", "ours"),
+        (*SHORT, "-f", str(EXAMPLES / "simulated.yaml"), "--policy", "ours", "--service", "slots=5"),
+        (*SHORT, "--policy", "ours", "--service", "slots=5"),
+    ):
+        assert LEFT_OUT not in " ".join(answered(*argv).split())
