@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -36,7 +37,7 @@ from bench.scaling_page import WORDS, Cell, Run, chosen, picture, row, text
 
 from llama_operator.simulate.capacity import capacity
 from llama_operator.simulate.engine import LoadTime, Setup, simulate
-from llama_operator.simulate.generate import CODE, CONVERSATION, Mix, bursty, diurnal_week, flash_crowd, poisson
+from llama_operator.simulate.generate import CODE, CONVERSATION, MOONCAKE, Mix, bursty, diurnal_week, flash_crowd, poisson
 from llama_operator.simulate.policies import clairvoyant
 from llama_operator.simulate.report import attainment
 from llama_operator.simulate.routing import CHOICES
@@ -55,6 +56,11 @@ FULL = 64.0
 """Requests in flight: any number, to count policies by."""
 MODERATE = Mix(rate=CONVERSATION.rate, cv=3.0, prompt=CONVERSATION.prompt, output=CONVERSATION.output)
 """Conversations that come in bursts, as the Mooncake trace's do (coefficient of variation of its pauses: 3.0)."""
+LONG_PROMPTS = replace(MOONCAKE, rate=MOONCAKE.rate / 8)
+"""Mooncake's conversations at 0.42 a second, an eighth of the trace's 3.4 (12,031 requests in 59 minutes:
+https://github.com/kvcache-ai/Mooncake, FAST25-release/traces/conversation_trace.jsonl). With 12,000 prompt tokens each they are work for
+five to eight replicas, and three copies find place within MOST_REPLICAS. One prompt in eleven takes longer than TTFT_SECONDS by itself:
+nobody attains more than 0.91."""
 
 Traffic = Callable[[], Iterable[Request]]
 
@@ -74,6 +80,7 @@ def traffic(azure: Path | None) -> dict[str, Traffic]:
         "bursts": lambda: bursty(MODERATE, HOUR, 2),
         "flash crowd": lambda: flash_crowd(CONVERSATION, HOUR, 5, 1500.0, 3.0, 600.0),
         "code": lambda: bursty(CODE, HOUR, 3),
+        "mooncake": lambda: bursty(LONG_PROMPTS, HOUR, 6),
     }
     if azure is not None:
         made["azure conversation"] = lambda: read_trace(azure.read_text(encoding="utf-8").splitlines(), "azure")

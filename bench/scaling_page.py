@@ -35,6 +35,12 @@ WORDS: Mapping[str, str] = {
         "times as much for it. With loads of 20 s ours lets go between bursts after some 180 s, and what comes then waits for a load; of "
         "three copies it pays a quarter more than the clairvoyant even so."
     ),
+    "mooncake": (
+        "one prompt in eleven takes longer than 6 s by itself, so nobody attains more than 0.91, and of the clairvoyant's uses of capacity "
+        "the one that attains most counts. What a minute brings says nothing of the next, and varies by 0.57 of its mean (of the bursts' "
+        "by 0.16): this traffic cannot be forecast. Of three copies fixed numbers attain more for less. Of one copy with loads of 300 s "
+        "the clairvoyant pays 1.7 times as much as ours for 6.5 points more."
+    ),
     "azure conversation": (
         "of one copy with loads of 20 s ours keeps a third replica for minutes where the clairvoyant lets it go for one, and pays 11 % "
         "more. Peers that are better attain 0.02 to 0.15 points more for 1 to 3 % less. No parameter was fitted to this trace."

@@ -1,6 +1,7 @@
 """How many inputs a promise is tried with: few while somebody waits for `make check`, many in `make test`, which sets LLAMA_DEEP=1.
 
-Every test runs at both depths. What differs is the number of seeds and of generated examples, never what is asserted.
+Every test runs at both depths, but for that of a long trace's memory (tests/unit/simulate/test_memory.py), which has no smaller size. What
+differs is the number of seeds and of generated examples, never what is asserted.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 from llama_operator.cli.page_parts import BASE, begin, finish, legend, table, text
 from llama_operator.cli.page_parts import facts as facts_of
 from llama_operator.cli.page_parts import section as section_of
+from llama_operator.cli.simulate_columns import Column, number, of_changes, of_policies, setting
 from llama_operator.cli.simulate_facts import facts
 from llama_operator.cli.simulate_question import Question
 from llama_operator.cli.simulate_svg import WIDTH, Axis, chart, log_axis, time_axis, value_axis
@@ -52,7 +53,11 @@ def page(question: Question, runs: Sequence[Run]) -> str:
     told = document([each.figures for each in runs])
     root, body = begin(f"Simulated scaling: {question.traffic}", STYLE)
     facts_of(body, facts(question))
-    _figures(body, told.runs)
+    asked = [row for row, each in zip(told.runs, runs, strict=True) if not each.change]
+    beside = [(setting(each.change), row) for row, each in zip(told.runs, runs, strict=True) if each.change]
+    _figures(body, asked)
+    if beside:
+        _changes(body, question, beside, next((row for row in asked if row.policy == OURS), None))
     _pareto(body, told.runs)
     _demand(body, question)
     for index, each in enumerate(runs):
@@ -62,39 +67,24 @@ def page(question: Question, runs: Sequence[Run]) -> str:
     return finish(root, body, "figures", told.model_dump(by_alias=True, mode="json"))
 
 
-COLUMNS = (
-    "policy",
-    "attained",
-    "replica-hours",
-    "mean replicas",
-    "p50 s",
-    "p95 s",
-    "p99 s",
-    "changes",
-    "unserved",
-    "attained of clairvoyant",
-    "hours of clairvoyant",
-)
-
-
 def _figures(body: Element, rows: Sequence[RunDocument]) -> None:
     about = (
         "Attained: share of requests with a first token in time. Replica-hours: of replicas that load, serve or drain. p50 to p99: "
         "percentiles of the time to first token."
     )
     section = section_of(body, "Policies on this traffic", about)
-    lines = []
-    for row in rows:
-        times = [_number(value, ".2f") for value in (row.ttft.p50, row.ttft.p95, row.ttft.p99)]
-        against = [_number(value, ".3f") for value in (row.attainment_vs_clairvoyant, row.replica_seconds_vs_clairvoyant)]
-        hours, mean = f"{row.replica_seconds / 3600:,.2f}", _number(row.mean_replicas, ".2f")
-        share = _number(row.attainment, ".2%")
-        lines.append((row.policy, share, hours, mean, *times, f"{row.scale_events:,}", f"{row.unserved:,}", *against))
-    table(section, COLUMNS, lines)
+    _table(section, "policy", of_policies(rows), [(row.policy, row) for row in rows])
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _changes(body: Element, question: Question, rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None) -> None:
+    about = "Ours with one setting changed" + (", and how far that is from ours as it was asked for." if base else ".")
+    section = section_of(body, f"What a change of {question.resource} would give and cost", about)
+    _table(section, "change", of_changes(base, question), rows)
+
+
+def _table(section: Element, first: str, columns: Sequence[Column], rows: Sequence[tuple[str, RunDocument]]) -> None:
+    lines = [(name, *(column.show(row) for column in columns)) for name, row in rows]
+    table(section, [first, *(column.title for column in columns)], lines)
 
 
 def _pareto(body: Element, rows: Sequence[RunDocument]) -> None:
@@ -175,8 +165,8 @@ def _run(body: Element, question: Question, runs: Sequence[Run], each: Run, inde
     figure = SubElement(section, "figure")
     times = [value for run in runs for value in (*run.plot.p50, *run.plot.p95) if value is not None]
     y = log_axis("seconds", [*times, limit])
-    p50, p95 = (_number(value, ".2f") for value in told.ttft[:2])
-    about = f"over the whole run p50 {p50} s and p95 {p95} s, within {limit:g} s for {_number(told.attainment, '.2%')} of the requests"
+    p50, p95 = (number(value, ".2f") for value in told.ttft[:2])
+    about = f"over the whole run p50 {p50} s and p95 {p95} s, within {limit:g} s for {number(told.attainment, '.2%')} of the requests"
     made = chart(f"ttft-{index}", f"Time to first token under {told.policy}", about, x, y)
     made.level(limit, "limit", f"{limit:g} s")
     middles = [begin + plot.width / 2 for begin in begins]

@@ -179,6 +179,8 @@ def _question(
     )
     if spec is not None and scaling is None:
         notes = [*notes, "the file asks for no autoscaling: bounds and objective are the options'"]
+    if spec is not None and asked.service and spec.engine.type != "simulated":
+        notes = [*notes, "what other accelerators would give and cost is left out: --service has the numbers of one"]
     resource = None if arguments.file is None else shown(arguments.file)
     room = ""
     if setup.places is not None and spec is not None and shape is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from llama_operator.api.duration import words
 from llama_operator.cli.moments import stamp
+from llama_operator.cli.simulate_columns import Column, of_changes, of_policies, setting
 from llama_operator.cli.simulate_facts import facts
 from llama_operator.cli.simulate_progress import duration
 from llama_operator.cli.simulate_question import Question
@@ -37,18 +38,20 @@ def tables(question: Question, runs: Sequence[Run], width: int) -> Iterator[Rend
     told = document([each.figures for each in runs]).runs
     yield Group(Text(f"Simulated scaling: {question.traffic}", style="bold"), _facts(question))
     asked = [row for row, each in zip(told, runs, strict=True) if not each.change]
-    parts: list[RenderableType] = [Text("Policies on this traffic", style="bold"), Padding(_policies(asked, wide=wide), (0, 0, 0, 2))]
+    policies = _table("policy", of_policies(asked), [(row.policy, row) for row in asked], wide=wide)
+    parts: list[RenderableType] = [Text("Policies on this traffic", style="bold"), Padding(policies, (0, 0, 0, 2))]
     if question.room:
         parts.append(Padding(Text(f"Short of place: {_cramped([each for each in runs if not each.change])}."), (0, 0, 0, 2)))
     yield Group(*parts, Padding(Text(FOOTNOTE, style="dim"), (0, 0, 0, 2)))
-    beside = [(each.change, row) for row, each in zip(told, runs, strict=True) if each.change]
+    beside = [(setting(each.change), row) for row, each in zip(told, runs, strict=True) if each.change]
     mine = next((each for each in runs if each.figures.policy == OURS), None)
     if question.changes and mine is not None:
         yield from changes(question, mine)
     base = next((row for row in asked if row.policy == OURS), None)
     if beside:
         title = f"What a change of {question.resource} would give and cost"
-        yield Group(Text(title, style="bold"), Padding(_beside(beside, base, question, wide=wide), (0, 0, 0, 2)))
+        changed = _table("change", of_changes(base, question), beside, wide=wide)
+        yield Group(Text(title, style="bold"), Padding(changed, (0, 0, 0, 2)))
 
 
 def changes(question: Question, run: Run) -> Iterator[RenderableType]:
@@ -78,82 +81,12 @@ def _facts(question: Question) -> Padding:
     return Padding(grid, (0, 0, 0, 2))
 
 
-def _policies(rows: Sequence[RunDocument], *, wide: bool) -> Table:
-    against = any(row.attainment_vs_clairvoyant is not None for row in rows)
-    columns: list[Column] = [
-        ("attained", lambda row: _share(row.attainment), True),
-        ("replica-\nhours", lambda row: _hours(row.replica_seconds), True),
-        ("mean\nreplicas", lambda row: _number(row.mean_replicas, ".2f"), wide),
-        ("p50\ns", lambda row: _number(row.ttft.p50, ".2f"), wide),
-        ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), True),
-        ("p99\ns", lambda row: _number(row.ttft.p99, ".2f"), wide),
-        ("changes", lambda row: f"{row.scale_events:,}", True),
-        ("unserved", lambda row: f"{row.unserved:,}", True),
-        ("attained\nof clair-\nvoyant", lambda row: _number(row.attainment_vs_clairvoyant, ".3f"), against),
-        ("hours of\nclair-\nvoyant", lambda row: _number(row.replica_seconds_vs_clairvoyant, ".3f"), against),
-    ]
-    return _table("policy", columns, [(row.policy, row) for row in rows])
-
-
-def _beside(rows: Sequence[tuple[str, RunDocument]], base: RunDocument | None, question: Question, *, wide: bool) -> Table:
-    gpus = question.gpus
-    others = {f"{OURS}@accelerator={each.accelerator}": each.gpus for each in question.contest.elsewhere}
-
-    def gpu_hours(row: RunDocument) -> float:
-        return (row.replica_seconds * others.get(row.policy, gpus) - (base.replica_seconds * gpus if base else 0.0)) / 3600
-
-    def hours(row: RunDocument) -> float:
-        return (row.replica_seconds - (base.replica_seconds if base else 0.0)) / 3600
-
-    columns: list[Column] = [
-        ("attained", lambda row: _share(row.attainment), True),
-        ("replica-\nhours", lambda row: _hours(row.replica_seconds), wide),
-        ("p95\ns", lambda row: _number(row.ttft.p95, ".2f"), wide),
-        ("unserved", lambda row: f"{row.unserved:,}", wide),
-        ("attained,\nchange", lambda row: _points(row, base), base is not None),
-        ("hours,\nchange", lambda row: f"{hours(row):+,.2f}", base is not None),
-        ("GPU-hours,\nchange", lambda row: f"{gpu_hours(row):+,.2f}", base is not None and gpus > 0),
-    ]
-    return _table("change", columns, [(_setting(change), row) for change, row in rows])
-
-
-def _points(row: RunDocument, base: RunDocument | None) -> str:
-    if base is None or row.attainment is None or base.attainment is None:
-        return "-"
-    return f"{(row.attainment - base.attainment) * 100:+.2f} points"
-
-
-SETTINGS = {"min": "minReplicas", "max": "maxReplicas", "target": "inFlightPerReplica", "ttft": "timeToFirstTokenSeconds"}
-
-
-def _setting(change: str) -> str:
-    name, _, value = change.partition("=")
-    return f"on {value}" if name == "accelerator" else f"{SETTINGS[name]}: {value}"
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
-
-
-def _number(value: float | None, form: str) -> str:
-    """A number, or a dash for what does not exist."""
-    return "-" if value is None else format(value, form)
-
-
-Column = tuple[str, Callable[[RunDocument], str], bool]
-"""Title, what it shows of a run, and whether it is wanted."""
-
-
-def _table(first: str, columns: Sequence[Column], rows: Sequence[tuple[str, RunDocument]]) -> Table:
+def _table(first: str, columns: Sequence[Column], rows: Sequence[tuple[str, RunDocument]], *, wide: bool) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
-    wanted = [column for column in columns if column[2]]
-    for title, _, _ in wanted:
-        table.add_column(title, justify="right", no_wrap=True)
+    wanted = [column for column in columns if wide or column.narrow]
+    for column in wanted:
+        table.add_column(column.folded, justify="right", no_wrap=True)
     for name, row in rows:
-        table.add_row(name, *(show(row) for _, show, _ in wanted), style="bold green" if row.policy == OURS else None)
+        table.add_row(name, *(column.show(row) for column in wanted), style="bold green" if row.policy == OURS else None)
     return table

@@ -1,6 +1,7 @@
 """Traces as text lines, one request after the other: nothing is held, so a file of any length will do.
 
-    azure     CSV, TIMESTAMP,ContextTokens,GeneratedTokens    https://github.com/Azure/AzurePublicDataset (AzureLLMInferenceDataset2023)
+    azure     CSV, TIMESTAMP,ContextTokens,GeneratedTokens    https://github.com/Azure/AzurePublicDataset (AzureLLMInferenceDataset2023
+              and 2024, whose times name their zone)
     mooncake  JSON lines, timestamp in ms, input_length, output_length    https://github.com/kvcache-ai/Mooncake (FAST25-release/traces)
     csv       arrival_seconds,input_tokens,output_tokens
 
@@ -14,7 +15,7 @@ import heapq
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from llama_operator.api.problems import Problem, show
@@ -30,7 +31,8 @@ AZURE_HEADER, CSV_HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens", "arrival_s
 DATED = {"azure"}
 """Formats whose times are dates."""
 HEADERS = {AZURE_HEADER: "azure", CSV_HEADER: "csv"}
-MIDNIGHT = datetime(1970, 1, 1)  # noqa: DTZ001 - the traces name no zone, and only differences count
+BEGIN = datetime(1970, 1, 1)  # noqa: DTZ001 - for times without a zone, which are taken as UTC
+BEGIN_ZONED = BEGIN.replace(tzinfo=UTC)
 
 
 class BadTraceError(Exception):
@@ -83,7 +85,7 @@ def detect(line: str) -> str:
 def begun_at(lines: Sequence[str], form: str) -> float | None:
     """When the first request of these lines came, in seconds since 1970; None where the format tells no date, or no request is among them.
 
-    The published Azure traces name no zone: their times are taken as UTC. Raises BadTraceError.
+    A time without a zone, as in the Azure traces of 2023, is taken as UTC. Raises BadTraceError.
     """
     row = next(FORMS[form](_texts(lines)), None) if form in DATED else None
     return None if row is None else row[1].time
@@ -122,12 +124,13 @@ def _azure(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, _Row]]:
     _header(texts, AZURE_HEADER)
     for number, text in texts:
         stamp, prompt, output = _fields(number, text)
-        whole, _, part = stamp.partition(".")  # seven digits of a second: more than a datetime takes
         try:
-            time = (datetime.fromisoformat(whole) - MIDNIGHT).total_seconds() + float(f"0.{part or 0}")
-        except (ValueError, TypeError, OverflowError):
-            raise _bad(number, show(stamp), "a time such as 2023-11-16 18:15:46.6805900", "Correct the line or leave it out.") from None
-        yield number, _Row(time, prompt, output)
+            moment = datetime.fromisoformat(stamp)  # leaves out what is less than a microsecond
+        except ValueError:
+            allowed = "a time such as 2023-11-16 18:15:46.6805900 or 2024-05-10 00:00:00.009930+00:00"
+            raise _bad(number, show(stamp), allowed, "Correct the line or leave it out.") from None
+        since = moment - (BEGIN if moment.tzinfo is None else BEGIN_ZONED)
+        yield number, _Row(since.total_seconds(), prompt, output)
 
 
 def _csv(texts: Iterator[tuple[int, str]]) -> Iterator[tuple[int, _Row]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from datetime import UTC, datetime
 from statistics import fmean, pstdev
 
 import pytest
 
 from llama_operator.simulate.generate import CODE, CONVERSATION, Mix, bursty, diurnal_week, flash_crowd, poisson
 from llama_operator.simulate.service import Request
-from llama_operator.simulate.traces import BadTraceError, read_trace, superpose
+from llama_operator.simulate.traces import BadTraceError, begun_at, read_trace, superpose
 
 AZURE = ["TIMESTAMP,ContextTokens,GeneratedTokens\n", "2023-11-16 18:15:46.6805900,374,44\n", "2023-11-16 18:15:50.9951690,396,109"]
 CSV = "arrival_seconds,input_tokens,output_tokens"
@@ -20,6 +21,22 @@ def test_azure_rows_count_from_the_first() -> None:
     first, second = read_trace(AZURE, "azure")
     assert first == Request(0.0, 374.0, 44.0)
     assert second == (pytest.approx(4.314579), 396.0, 109.0)
+
+
+def test_azure_rows_may_name_their_zone_and_those_that_name_none_are_of_utc() -> None:
+    lines = [
+        AZURE[0],
+        "2024-05-10 00:00:00.009930+00:00,2162,5\n",
+        "2024-05-10 00:00:01+00:00,1,1\n",
+        "2024-05-10 00:00:02.0099300,1,1\n",
+        "2024-05-10T02:00:03.00993+02:00,1,1\n",
+        "2024-05-09 18:30:04.00993-0530,1,1\n",
+        "2024-05-10T00:00:05.00993Z,1,1\n",
+    ]
+    assert [request.arrival for request in read_trace(lines, "azure")] == pytest.approx([0.0, 0.99007, 2.0, 3.0, 4.0, 5.0])
+    begin = datetime(2024, 5, 10, tzinfo=UTC).timestamp()
+    for line, after in zip(lines[1:], (0.00993, 1.0, *(second + 0.00993 for second in (2, 3, 4, 5))), strict=True):
+        assert begun_at([lines[0], line], "azure") == pytest.approx(begin + after, abs=1e-5)
 
 
 def test_mooncake_rows_are_in_milliseconds() -> None:
@@ -42,7 +59,8 @@ def test_gaps_and_empty_lines_are_no_fault() -> None:
         ("azure", ["a,b,c"], '--trace line 1: "a,b,c" is given; allowed is the header TIMESTAMP'),
         ("azure", [AZURE[0], AZURE[2], AZURE[1]], "line 3: "),
         ("azure", [AZURE[0], "yesterday,1,1"], 'line 2: "yesterday" is given'),
-        ("azure", [AZURE[0], "2023-11-16 18:15:46+01:00,1,1"], "line 2: "),
+        ("azure", [AZURE[0], "2024-05-10 00:00:00+25:00,1,1"], 'line 2: "2024-05-10 00:00:00+25:00" is given'),
+        ("azure", [AZURE[0], "2024-05-10 00:00:00+00:00,1,1", "2024-05-10 00:30:00+01:00,1,1"], "line 3: "),
         ("csv", [CSV, "0,1,1", "", "-1,1,1"], "line 4: -1 s is given"),
         ("csv", [CSV, "0,1,1", "99999999,1,1"], "line 3: 1e+08 s is given; allowed is a time of at most 366 days after the first"),
         ("csv", [CSV, "0,0,1"], 'line 2: "0" is given; allowed is a whole number of prompt tokens'),
