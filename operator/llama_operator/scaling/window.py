@@ -73,8 +73,9 @@ class Window:
         """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted."""
         start = now - now % self.bucket
         newest = self.points[-1][0] if self.points else None
-        # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew.
-        broken = newest is None or start < newest or start - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
+        # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew. From the bucket's
+        # start: the last look may have been any time after it, so a gap is taken for a bucket longer than it was, never for shorter.
+        broken = newest is None or start < newest or now - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
         since = now if broken or self.since is None or self.since > now else self.since
         # Aligned to buckets, so that the oldest point goes in the same look in which a new one comes.
         horizon = start - self.down_seconds - self.bucket
