@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from playground.client import Client
 from playground.kube import Namespace
 from playground.stage import ROOT, Stage
 
@@ -87,18 +88,31 @@ def test_the_planner_gives_405b_in_fp8_the_eight_gpus_of_a_node(stage: Stage, na
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "8"
 
 
-def test_a_gang_of_two_pods_is_replaced_whole_when_one_of_them_is_killed(stage: Stage, namespace: Namespace) -> None:
+def test_a_gang_of_two_pods_is_replaced_whole_when_one_of_them_is_killed_and_the_other_gang_goes_on_answering(
+    stage: Stage, namespace: Namespace, client: Client
+) -> None:
     template = small_requests(stage)
     shape = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 4}, "parallelism": {"tensor": 4, "pipeline": 2}}
-    namespace.apply(stage.simulated("pair", **shape, replicas=2, podTemplate=template))
+    namespace.apply(stage.simulated("pair", args={"tokensPerSecond": 20}, **shape, replicas=2, podTemplate=template))
     namespace.wait_ready("pair", 2, 240)
     before = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods("pair")}
     assert len(before) == 4
     victim = next(pod["metadata"] for pod in namespace.pods("pair") if pod["metadata"]["labels"]["llama-operator.dev/rank"] == "1")
     gang = victim["labels"]["llama-operator.dev/gang"]
+    engines = namespace.engines("pair")
+    # 25 s: none ends and none begins while the gang is lost; then a second row of them.
+    load = client.load("http://pair", "pair", streams=6, seconds=30, tokens=20 * 25)
+    namespace.wait("every stream is open", lambda: namespace.in_flight("pair") == 6, 60, "pair")
+    lost = [pod for pod in namespace.pods("pair") if pod["metadata"]["labels"]["llama-operator.dev/gang"] == gang]
+    own = stage.streams_through(namespace, *lost)
+    assert 0 < own <= 6
     namespace.kill_pod(victim["name"])
     namespace.wait("the gang is incomplete, and said so", lambda: gang_event(namespace), 30, "pair")
+    result = load.result()
+    assert result["requests"] >= 12
+    assert result["failed"] <= own, result
     namespace.wait_ready("pair", 2, 180)
+    assert {name: engine for name, engine in engines.items() if f"-g{gang}-" not in name}.items() <= namespace.engines("pair").items()
     after = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in namespace.pods("pair")}
     survivors = {name: uid for name, uid in before.items() if f"-g{gang}-" not in name}
     assert len(survivors) == 2

@@ -23,12 +23,13 @@ pytestmark = pytest.mark.cluster
 NAME = "life"
 URL = f"http://{NAME}"
 TOKENS_PER_SECOND = 20
+CONTEXT, MORE_CONTEXT = 4096, 8192
 
 
 @pytest.fixture(scope="module")
 def alive(stage: Stage, namespace: Namespace) -> Iterator[str]:
     """Two ready replicas."""
-    namespace.apply(stage.simulated(NAME, args={"tokensPerSecond": TOKENS_PER_SECOND}, replicas=2))
+    namespace.apply(stage.simulated(NAME, args={"tokensPerSecond": TOKENS_PER_SECOND}, replicas=2, context={"maxTokens": CONTEXT}))
     namespace.wait_ready(NAME, 2, 240)
     yield NAME
     namespace.delete_llama(NAME)
@@ -125,18 +126,40 @@ def test_one_pod_of_two_replicas_may_be_evicted_and_one_by_an_earlier_operator_i
     namespace.wait("the operator has put it right", counted, 60, NAME)
 
 
-def test_the_operator_killed_restarts_no_pod_and_makes_no_duplicate(alive: str, stage: Stage, namespace: Namespace) -> None:
-    before = {**uids(namespace), **uids(namespace, "head")}
-    for _ in range(2):
-        stage.operator.kill()
-        namespace.wait("another operator leads", lambda: stage.operator.holder() is not None, 60)
+def kill_operator(stage: Stage, namespace: Namespace) -> None:
+    """Kill the process that leads, and wait until another does: the Lease of one that could not give it up runs for 15 s."""
+    killed = stage.operator.identity()
+    stage.kill_operator()
+    namespace.wait("another operator leads", lambda: stage.operator.identity() not in ("", killed), 90)
+
+
+def test_the_operator_killed_while_a_replica_comes_and_while_one_goes_restarts_no_pod_and_makes_no_duplicate(
+    alive: str, stage: Stage, namespace: Namespace
+) -> None:
+    before, engines = {**uids(namespace), **uids(namespace, "head")}, namespace.engines(NAME)
+    children = set(namespace.children(NAME))
     namespace.patch_llama(NAME, {"spec": {"replicas": 3}})
+    namespace.wait("the third replica's pod is made", lambda: len(uids(namespace)) == 3, 30, NAME)
+    assert namespace.status(NAME)["ready"] != "3/3"
+    kill_operator(stage, namespace)
     namespace.wait_ready(NAME, 3, 120)
     after = {**uids(namespace), **uids(namespace, "head")}
     assert before.items() <= after.items()
-    assert len(after) == len(before) + 1
+    three = namespace.engines(NAME)
+    assert engines.items() <= three.items()
+    made = set(namespace.children(NAME))
+    assert children <= made
+    assert made - children == {f"Pod/{name}" for name in after.keys() - before.keys()}
+    assert len(made) == len(children) + 1
+
     namespace.patch_llama(NAME, {"spec": {"replicas": 2}})
+    kill_operator(stage, namespace)
     namespace.wait_ready(NAME, 2, 120)
+    assert {**uids(namespace), **uids(namespace, "head")}.items() <= after.items()
+    assert namespace.engines(NAME).items() <= three.items()
+    left = set(namespace.children(NAME))
+    assert left < made
+    assert len(left) == len(children)
 
 
 def test_a_child_deleted_while_the_operator_was_down_is_made_again(alive: str, stage: Stage, namespace: Namespace) -> None:
@@ -200,31 +223,62 @@ def test_streams_finish_when_replicas_are_taken_away(alive: str, namespace: Name
     namespace.wait_ready(NAME, 2, 120)
 
 
-def test_a_lost_worker_breaks_its_own_streams_only_and_its_gang_is_replaced(alive: str, namespace: Namespace, client: Client) -> None:
-    before = uids(namespace)
-    load = client.load(URL, NAME, streams=8, seconds=45, tokens=TOKENS_PER_SECOND * 10)
-    begun = time.monotonic()
-    namespace.wait("the streams are well under way", lambda: load.running and time.monotonic() - begun > 5, 30, NAME)
-    victim = namespace.pods(NAME)[0]["metadata"]
+def test_a_lost_worker_breaks_its_own_streams_only_and_its_gang_is_replaced(
+    alive: str, stage: Stage, namespace: Namespace, client: Client
+) -> None:
+    before, engines = uids(namespace), namespace.engines(NAME)
+    # So long that none ends and none begins while the pod is lost, and a second row of them after it.
+    load = client.load(URL, NAME, streams=12, seconds=35, tokens=TOKENS_PER_SECOND * 20)
+    namespace.wait("every stream is open", lambda: namespace.in_flight(NAME) == 12, 60, NAME)
+    pod = namespace.pods(NAME)[0]
+    victim, own = pod["metadata"], stage.streams_through(namespace, pod)
+    assert 0 < own <= 12
     namespace.kill_pod(victim["name"])
     namespace.wait("the gang is replaced", lambda: victim["uid"] not in uids(namespace).values() and len(uids(namespace)) == 2, 60, NAME)
     result = load.result()
-    assert result["failed"] < result["requests"] / 2
+    assert result["requests"] >= 24
+    assert result["failed"] <= own, result
     namespace.wait_ready(NAME, 2, 120)
-    after = uids(namespace)
     survivors = {name: uid for name, uid in before.items() if uid != victim["uid"]}
     assert len(survivors) == 1
-    assert survivors.items() <= after.items()
+    assert survivors.items() <= uids(namespace).items()
+    assert {name: engines[name] for name in survivors}.items() <= namespace.engines(NAME).items()
 
 
-def test_an_edit_leads_to_a_new_revision_and_the_old_one_is_gone(alive: str, namespace: Namespace, client: Client) -> None:
-    old = namespace.status(NAME)["revision"]
-    namespace.patch_llama(NAME, {"spec": {"model": {"servedName": "renamed"}}})
+def refusal(client: Client, model: str, tokens: int) -> str:
+    """What a user who asks for more tokens than the context holds is told."""
+    result = client.load(URL, model, streams=1, seconds=30, tokens=tokens, requests=1).result()
+    assert (result["requests"], result["failed"]) == (1, 1), result
+    return str(result["errors"][0])
+
+
+def test_an_edit_of_name_and_context_leads_to_one_new_revision_and_the_old_one_is_gone(
+    alive: str, namespace: Namespace, client: Client
+) -> None:
+    old, before = namespace.status(NAME)["revision"], uids(namespace)
+    assert f"maximum context length is {CONTEXT} tokens" in refusal(client, NAME, CONTEXT + 1)
+    namespace.patch_llama(NAME, {"spec": {"model": {"servedName": "renamed"}, "context": {"maxTokens": MORE_CONTEXT}}})
     namespace.wait("a new revision", lambda: namespace.status(NAME).get("revision") not in (None, old), 30, NAME)
+    new = namespace.status(NAME)["revision"]
     namespace.wait_reason(NAME, "Progressing", "Complete", 300)
-    assert namespace.status(NAME)["ready"] == "2/2"
-    assert not [key for key in namespace.children(NAME) if old in key]
+    status = namespace.status(NAME)
+    assert (status["ready"], status["revision"]) == ("2/2", new)
+    children = namespace.children(NAME)
+    assert not [key for key in children if old in key]
+    assert [key for key in children if key.startswith("ControllerRevision/")] == [f"ControllerRevision/{NAME}-{new}"]
+    assert not set(before.values()) & set(uids(namespace).values())
     assert client.chat(URL, "renamed", "Who are you?")["status"] == 200
+    assert client.chat(URL, NAME, "Who are you?")["status"] == 404
+    assert f"maximum context length is {MORE_CONTEXT} tokens" in refusal(client, "renamed", MORE_CONTEXT + 1)
+
+
+def test_deleting_it_under_open_streams_leaves_nothing_behind_within_a_minute(alive: str, namespace: Namespace, client: Client) -> None:
+    # Longer than the minute: they break, since the pods of a deleted one get 15 s.
+    load = client.load(URL, "renamed", streams=4, seconds=1, tokens=TOKENS_PER_SECOND * 90)
+    namespace.wait("every stream is open", lambda: namespace.in_flight(NAME) == 4, 60, NAME)
+    namespace.delete_llama(NAME)
+    namespace.wait_gone(NAME, 60)
+    assert load.result(120)["requests"] == 4
 
 
 def test_deleting_it_while_it_loads_leaves_nothing_behind(stage: Stage, namespace: Namespace) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.harness.command import run
@@ -11,11 +16,32 @@ from tests.harness.command import run
 from localcluster.audit import WRITES, count
 from playground.client import Client
 from playground.kube import Namespace
-from playground.operator import NAMESPACE
+from playground.operator import NAMESPACE, RESYNC_SECONDS
 from playground.stage import Stage
 
 pytestmark = pytest.mark.cluster
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:llama-operator"
+PASSES = "llama_operator_reconcile_passes_total"
+INSIDE = """
+import importlib, json, os
+
+def there(name):
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        return False
+    return True
+
+def refusal(path):
+    try:
+        open(path, "w").close()
+    except OSError as error:
+        return os.strerror(error.errno)
+
+modules = [name for name in ("kopf", "llama_operator", "llama_serving", "torch", "ray", "vllm") if there(name)]
+read_only = bool(os.statvfs("/").f_flag & os.ST_RDONLY)
+print(json.dumps({"ids": [os.getuid(), os.getgid()], "readOnly": read_only, "refusal": refusal("/probe"), "modules": modules}))
+"""
 
 
 def pods_of(namespace: Namespace, *names: str) -> dict[str, str]:
@@ -67,15 +93,21 @@ def test_at_rest_it_writes_nothing_and_lists_at_most_twice_a_pass(local: Stage, 
     # The last events of the load may still be on their way; then nothing moves any more.
     audit, quiet = local.cluster.audit, [""]
     namespace.wait("the objects rest", lambda: _unchanged(namespace, quiet), 60)
-    mark, passes = audit.mark(), local.operator.metric("llama_operator_reconcile_passes_total")
-    namespace.wait("12 passes", lambda: local.operator.metric("llama_operator_reconcile_passes_total") >= passes + 12, 180)
-    done = local.operator.metric("llama_operator_reconcile_passes_total") - passes
-    counts = count(audit.since(mark), user=ACCOUNT)
-    writes = {what: number for what, number in counts.items() if what[0] in WRITES and what[1] != "leases"}
-    assert writes == {}
-    # One list of pods a pass, those under way included, and one of the watch; the resync's lists of other kinds come at their own pace.
+    mark, passes, begun = audit.mark(), local.operator.metric(PASSES), time.monotonic()
+    namespace.wait("12 passes", lambda: local.operator.metric(PASSES) >= passes + 12, 180)
+    done, seconds = local.operator.metric(PASSES) - passes, time.monotonic() - begun
+    requests = [request for request in audit.since(mark) if request.user == ACCOUNT]
+    assert {what: n for what, n in count(requests, user=ACCOUNT).items() if what[0] in WRITES and what[1] != "leases"} == {}
+    # A pass lists the pods of its own namespace, once, and nothing else; those under way are counted with those that were done.
     under_way = len(namespace.api.get("/apis/llama-operator.dev/v1alpha1/llamadeployments")["items"])
-    assert counts["list", "pods"] <= done + under_way + 1
+    of_passes = Counter(request.resource for request in requests if request.verb == "list" and request.namespace)
+    assert set(of_passes) == {"pods"}
+    assert of_passes["pods"] <= done + under_way
+    # What lists all namespaces is no pass: a resync each kind at its own pace, and a watch that begins anew, perhaps one in so short a time.
+    of_resyncs = Counter(request.resource for request in requests if request.verb == "list" and not request.namespace)
+    assert max(of_resyncs.values(), default=0) <= seconds / RESYNC_SECONDS + 2
+    assert of_resyncs["pods"] <= 1
+    assert of_resyncs["nodes"] == 0
     assert pods_of(namespace, "one", "two") == before
 
 
@@ -84,6 +116,49 @@ def _unchanged(namespace: Namespace, seen: list[str]) -> bool:
     now = ",".join(namespace.llama(name)["metadata"]["resourceVersion"] for name in ("one", "two"))
     same, seen[0] = now == seen[0], now
     return same
+
+
+def test_scaling_writes_the_status_as_often_as_it_says_something_new(local: Stage, namespace: Namespace, record_property: Any) -> None:
+    """Each write is one more version of the object, and each differs from the one before in more than times."""
+    audit, quiet = local.cluster.audit, [""]
+    for replicas in (2, 1):
+        namespace.wait("the objects rest", lambda: _unchanged(namespace, quiet), 60)
+        before, mark, passes = namespace.llama("two"), audit.mark(), local.operator.metric(PASSES)
+        namespace.patch_llama("two", {"spec": {"replicas": replicas}})
+        namespace.wait_ready("two", replicas, 120)
+        namespace.wait_reason("two", "Progressing", "Complete", 60)
+        told, writes = namespace.wait("a count with no write in it", partial(_counted, local, namespace, before, mark), 60, "two")
+        changes = sum(_timeless(old["status"]) != _timeless(new["status"]) for old, new in pairwise([before, *told]))
+        record_property(f"status writes to {replicas} replicas", writes)
+        # Nothing else of the object is written: its spec is the user's, its finalizer there already.
+        assert writes == {("patch", "llamadeployments/status"): changes}, [version["status"] for version in told]
+        assert 2 <= changes <= local.operator.metric(PASSES) - passes + 1
+
+
+def _counted(local: Stage, namespace: Namespace, before: dict[str, Any], mark: int) -> tuple[list[dict[str, Any]], dict[Any, int]] | None:
+    """The versions of "two" since `before`, and the operator's writes of it by verb and resource; None where one came in between."""
+    told = namespace.history("two", before["metadata"]["resourceVersion"])
+    mine = [item for item in local.cluster.audit.since(mark) if (item.namespace, item.name) == (namespace.name, "two")]
+    counts = {what: n for what, n in count(mine, user=ACCOUNT).items() if what[0] in WRITES and what[1].startswith("llamadeployments")}
+    same = namespace.llama("two")["metadata"]["resourceVersion"] == told[-1]["metadata"]["resourceVersion"]
+    return (told, counts) if same else None
+
+
+def _timeless(value: Any) -> Any:
+    """A status without moments: a write that tells another time alone says nothing new."""
+    if isinstance(value, dict):
+        return {key: _timeless(item) for key, item in value.items() if key not in ("lastTransitionTime", "since")}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def test_the_image_that_runs_has_no_root_and_no_engine_in_it(stage: Stage) -> None:
+    leader = next(pod for pod in stage.operator.pods() if pod["metadata"]["name"] == stage.operator.holder())
+    (container,) = leader["spec"]["containers"]
+    assert container["image"] == stage.operator_image
+    said = json.loads(stage.operator.execute("python", "-c", INSIDE))
+    assert 0 not in said["ids"]
+    assert (said["readOnly"], said["refusal"]) == (True, "Read-only file system")
+    assert said["modules"] == ["kopf", "llama_operator", "llama_serving"]
 
 
 def test_a_frozen_leader_is_replaced_and_does_not_write_again(local: Stage, namespace: Namespace) -> None:

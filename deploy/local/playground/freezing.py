@@ -1,4 +1,6 @@
-"""Freezing the processes of a pod, as a hypervisor that pauses a machine does: they hold what they hold, and notice nothing."""
+"""Signals to the processes of a pod, past the kubelet: frozen, as by a hypervisor that pauses a machine, they hold what they hold and
+notice nothing; killed, they say nothing to anybody.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,16 @@ def processes(pod_uid: str) -> list[int]:
     return found
 
 
-def send(pod_uid: str, number: signal.Signals) -> int:
-    """Send SIGSTOP or SIGCONT to every process of a pod; how many got it."""
-    chosen = processes(pod_uid)
+def send(pod_uid: str, number: signal.Signals, program: str = "") -> int:
+    """Send a signal to the processes of a pod with `program` in their command line; how many got it."""
+    chosen = [pid for pid in processes(pod_uid) if program in _command(pid)]
     for pid in chosen:
         os.kill(pid, number)
     return len(chosen)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""

@@ -116,14 +116,30 @@ class Namespace:
         ]
         return sorted(chosen, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
 
+    def agents(self, name: str) -> dict[str, dict[str, Any]]:
+        """By pod, what its agent says of its engine; pods without one, as the later ranks of a gang, left out."""
+        pods = [pod["metadata"]["name"] for pod in self.pods(name)]
+        told = {pod: self.api.get(f"/api/v1/namespaces/{self.name}/pods/{pod}:8090/proxy/status")["engine"] for pod in pods}
+        return {pod: engine for pod, engine in told.items() if engine}
+
     def engines(self, name: str) -> dict[str, tuple[int, float]]:
-        """By pod: process id and start of the engine's process, as the pods' agents say. A process that was replaced has others."""
-        found = {}
-        for pod in self.pods(name):
-            where = f"/api/v1/namespaces/{self.name}/pods/{pod['metadata']['name']}:8090/proxy/status"
-            engine = self.api.get(where)["engine"]
-            found[pod["metadata"]["name"]] = (int(engine["pid"]), float(engine["startedAt"]))
-        return found
+        """By pod: process id and start of the engine's process. A process that was replaced has others."""
+        return {pod: (int(engine["pid"]), float(engine["startedAt"])) for pod, engine in self.agents(name).items()}
+
+    def in_flight(self, name: str) -> int:
+        """Requests in its engines, as counted within the last two seconds."""
+        return sum(int(engine["inFlight"]) for engine in self.agents(name).values())
+
+    def history(self, name: str, since: str) -> list[dict[str, Any]]:
+        """Every version of a LlamaDeployment after a resourceVersion, oldest first, as a watch tells them. Raises ApiError."""
+        where = f"{LLAMAS}/namespaces/{self.name}/llamadeployments?watch=true&timeoutSeconds=1"
+        told = self.api.request("GET", f"{where}&resourceVersion={since}&fieldSelector=metadata.name%3D{name}")
+        # One line is JSON already.
+        events = [told] if isinstance(told, dict) else [json.loads(line) for line in str(told).splitlines()]
+        for event in events:
+            if event["type"] == "ERROR":
+                raise ApiError(int(event["object"].get("code", 0)), str(event["object"].get("message")))
+        return [event["object"] for event in events]
 
     def pod_log(self, name: str, lines: int) -> str:
         """The last lines of what a pod's main container wrote; why not, where it cannot be read."""

@@ -14,6 +14,7 @@ from playground.tools import Tools
 NAMESPACE = "llama-system"
 RELEASE = "llama-operator"
 CRD = "llamadeployments.llama-operator.dev"
+RESYNC_SECONDS = 10
 LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/llama-operator"
 
 
@@ -35,7 +36,7 @@ class Operator:
             "image.tag": tag,
             "image.pullPolicy": "IfNotPresent",
             "prometheus.url": self._prometheus,
-            "reconcile.resyncSeconds": 10,
+            "reconcile.resyncSeconds": RESYNC_SECONDS,
             "reconcile.retryBaseSeconds": 3,
             **{key.replace("__", "."): value for key, value in values.items()},
         }
@@ -68,13 +69,17 @@ class Operator:
         listed = self._api.get(f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=app.kubernetes.io/name=llama-operator")
         return list(listed["items"])
 
-    def holder(self) -> str | None:
-        """The pod that holds the Lease, where it is one that exists."""
+    def identity(self) -> str:
+        """The process that holds the Lease: its pod's name, and what tells it from others in that pod. Empty where none is known to."""
         try:
             lease = self._api.get(LEASE)
         except Exception:  # noqa: BLE001 - no Lease yet, or the API server is being restarted: either way nobody is known to lead
-            return None
-        identity = str((lease.get("spec") or {}).get("holderIdentity") or "")
+            return ""
+        return str((lease.get("spec") or {}).get("holderIdentity") or "")
+
+    def holder(self) -> str | None:
+        """The pod that holds the Lease, where it is one that exists."""
+        identity = self.identity()
         return next((pod["metadata"]["name"] for pod in self.pods() if identity.startswith(pod["metadata"]["name"] + "_")), None)
 
     def scale(self, replicas: int) -> None:
@@ -96,6 +101,10 @@ class Operator:
     def uid(self, pod: str) -> str:
         """The uid of one of its pods."""
         return next(str(item["metadata"]["uid"]) for item in self.pods() if item["metadata"]["name"] == pod)
+
+    def execute(self, *command: str) -> str:
+        """What a command in the leading pod prints. Raises LocalClusterError with what it said when it fails."""
+        return self._tools.execute(NAMESPACE, str(self.holder()), *command)
 
     def metric(self, name: str) -> float:
         """The sum over labels of one of its own metrics, from the leading pod. Raises ApiError, LookupError."""

@@ -23,7 +23,7 @@ from localcluster.errors import ForeignCluster, LocalClusterError
 from localcluster.images import Images
 from localcluster.progress import Progress
 from localcluster.waiting import wait_for
-from playground import freezing
+from playground import freezing, streams
 from playground.client import Client
 from playground.kube import Namespace
 from playground.operator import Operator
@@ -166,6 +166,22 @@ class Stage:
     def thaw_pod(self, uid: str) -> None:
         """Let a frozen pod go on; nothing happens when it is gone."""
         freezing.send(uid, signal.SIGCONT)
+
+    def kill_operator(self) -> None:
+        """SIGKILL to the process that leads: it cannot give the Lease up, and the kubelet starts another in its pod. On a foreign cluster,
+        whose processes are out of reach, its pod is deleted with no grace.
+        """
+        leader = self.operator.holder()
+        if self.cluster.foreign or leader is None:
+            self.operator.kill()
+        elif not freezing.send(self.operator.uid(leader), signal.SIGKILL, "llama_operator"):
+            raise LocalClusterError(f"pod {leader} holds the Lease, and no process of the operator was found in it")
+
+    def streams_through(self, namespace: Namespace, *pods: dict[str, Any]) -> int:
+        """Requests that came in by one of these pods or are answered by one: what breaks when all of them are lost."""
+        own = {str(pod["status"]["podIP"]) for pod in pods}
+        tables = [self.tools.execute(namespace.name, pod["metadata"]["name"], *streams.TABLES) for pod in pods]
+        return sum(streams.through(table, own) for table in tables)
 
     def namespace(self, name: str) -> Namespace:
         """A namespace of that name, made if it is not there. Raises LocalClusterError for one that is a foreign cluster's own."""

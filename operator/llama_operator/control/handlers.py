@@ -57,21 +57,26 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
         if not ended.done():
             ended.set_exception(error) if error else ended.set_result(None)
 
+    async def operate() -> None:
+        try:
+            await kopf.operator(
+                registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
+                settings=make_kopf_settings(),
+                standalone=True,
+                # Kopf would ask the system for a user name, and the image's user has none.
+                identity=cast("Any", settings.pod_name),
+                clusterwide=not settings.watch_namespaces,
+                namespaces=settings.watch_namespaces,
+                stop_flag=halt,
+            )
+        finally:
+            # Kopf waits for the flag in a thread, and its loop does not close before that one ends: unset, nobody would hear of its end.
+            halt.set()
+
     def run() -> None:
         error: BaseException | None = None
         try:
-            asyncio.run(
-                kopf.operator(
-                    registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
-                    settings=make_kopf_settings(),
-                    standalone=True,
-                    # Kopf would ask the system for a user name, and the image's user has none.
-                    identity=cast("Any", settings.pod_name),
-                    clusterwide=not settings.watch_namespaces,
-                    namespaces=settings.watch_namespaces,
-                    stop_flag=halt,
-                )
-            )
+            asyncio.run(operate())
         except BaseException as caught:  # noqa: BLE001 - it is raised again in the main thread
             error = caught
         if not loop.is_closed():
