@@ -12,7 +12,7 @@ SOURCES := operator serving deploy tests bench
 
 .PHONY: help demo demo-down test check check-style check-tests gen cluster-up cluster-down logs
 
-help: ## list the targets
+help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## a real cluster, the operator, a trained Llama: an answer, a scale-up, a scale-down, and a closing table

@@ -186,18 +186,23 @@ def over_seeds(record: Record, *, scaled: bool = False, routing: Routing = CHOIC
     )
 
 
-def told(record: Record, routing: Routing = CHOICES) -> Table:
-    """The run and its predictions, side by side."""
+def observed(record: Record) -> Told:
+    """What the run on the cluster came to."""
     firsts = sorted(each.first if each.first is not None else math.inf for each in record.answers)
-    seen = Told(
+    return Told(
         cost=integral(record.counts, record.end),
         attained=sum(first <= TTFT_SECONDS for first in firsts) / len(firsts),
         p50=_rank(firsts, 0.5),
         p95=_rank(firsts, 0.95),
     )
+
+
+def told(record: Record, routing: Routing = CHOICES) -> Table:
+    """The run and its predictions, side by side."""
+    seen = observed(record)
     asked: tuple[tuple[bool, Routing], ...] = ((False, routing), (True, routing), (True, LEAST))
     made = [over_seeds(record, scaled=scaled, routing=each) for scaled, each in asked]
-    table = Table(title=f"{len(firsts)} requests, {record.begun}", title_justify="left")
+    table = Table(title=f"{len(record.answers)} requests, {record.begun}", title_justify="left")
     for name in ("", "cluster", "simulator", "scaled as\nthe cluster was", "and with a\nrouter that knows"):
         table.add_column(name, justify="right" if name else "left")
     table.add_row("replica-seconds", f"{seen.cost:.0f}", *(f"{each.cost:.0f} ({each.cost / seen.cost - 1:+.1%})" for each in made))
