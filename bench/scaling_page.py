@@ -31,9 +31,9 @@ WORDS: Mapping[str, str] = {
     ),
     "code": (
         "bursts last seconds and are over before anything is loaded: who wants the clairvoyant's attainment must have replicas "
-        "standing by for the worst of them, and ours is ready for 0.8 of what comes. With loads of 300 s the clairvoyant pays 1.8 "
-        "times as much for it. With loads of 20 s ours lets go between bursts after some 180 s, and what comes then waits for a load; of "
-        "three copies it pays a quarter more than the clairvoyant even so."
+        "standing by for the worst of them, and ours is ready for 0.8 of what comes; one copy stays late for so long that what is measured "
+        "corrects the model, and brings more. With loads of 300 s the clairvoyant pays 1.5 times as much as that. With loads of 20 s ours "
+        "lets go between bursts after some 180 s, what comes then waits for a load, and it pays a quarter more than the clairvoyant."
     ),
     "mooncake": (
         "one prompt in eleven takes longer than 6 s by itself, so nobody attains more than 0.91, and of the clairvoyant's uses of capacity "
