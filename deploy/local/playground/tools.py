@@ -38,7 +38,7 @@ class Tools:
     def execute(self, namespace: str, pod: str, *command: str, seconds: float = 60) -> str:
         """What a command in a pod's main container prints. Raises LocalClusterError with what it said when it fails."""
         words = [*self.kubectl(), "exec", "-n", namespace, pod, "--", *command]
-        return run(words, env={"KUBECONFIG": str(self._cluster.kubeconfig)}, seconds=seconds)
+        return run(words, env=self._cluster.environment, seconds=seconds)
 
     def helm(self, *arguments: str, seconds: float = 180) -> str:
         """Run helm. Raises LocalClusterError with what it said."""

@@ -104,8 +104,9 @@ class Reason(StrEnum):
     METRICS_STALE = "MetricsStale"
     """The newest sample is older than is allowed."""
     METRICS_INVALID = "MetricsInvalid"
-    METRICS_CONTRADICTORY = "MetricsContradictory"
     """A sample is not a number, or negative."""
+    METRICS_CONTRADICTORY = "MetricsContradictory"
+    """A pod is scraped twice, or samples are of the future: Prometheus' clock or the operator's is wrong."""
     NOT_CONFIGURED = "NotConfigured"
     """The operator was given no Prometheus."""
     # ScalingContested

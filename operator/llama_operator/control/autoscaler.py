@@ -13,7 +13,7 @@ from llama_operator.lifecycle.gangs import GangState, gangs_of
 from llama_operator.lifecycle.observed import NodeGpus, Unknown, World
 from llama_operator.lifecycle.revision import revision_of
 from llama_operator.lifecycle.scaling import asks_for_gpus, first_wanted, policy_of, replicas_of, room
-from llama_operator.lifecycle.scaling_view import BoundsView, ScalingView, VoteView
+from llama_operator.lifecycle.scaling_view import COUNTED, BoundsView, ScalingView, VoteView
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.ports import Metrics
 from llama_operator.scaling.bounds import bounds_at
@@ -30,8 +30,6 @@ Rooms = Callable[[str, float], Awaitable[tuple[Sequence[NodeGpus] | Unknown, Seq
 KNOWN_SECONDS, FRESH_SECONDS = 20.0, 0.0
 """How old the free GPUs may be that refuse one more replica, and that allow one. Deployments that lack room ask at every look, and must not
 have all nodes and pods listed each time; one that is to grow asks once, and anew: a second ago its last gang had no pod yet."""
-ALWAYS = ("requestsInFlight", "requestsHeld")
-"""Signals that every decision needs: named also where they were not seen."""
 
 
 async def look(
@@ -149,7 +147,7 @@ def _signals(signals: Load | Missing) -> list[dict[str, Any]]:
     for name, (value, age) in seen.items():
         if value is not None and age is not None:
             told.append({"name": name, "value": round(value, 3), "ageSeconds": _tenths(age)})
-        elif name in ALWAYS:
+        elif name in COUNTED:
             told.append({"name": name})
     return told
 

@@ -32,7 +32,8 @@ class Settings(BaseSettings):
     prometheus_url: str = ""
     prometheus_timeout_seconds: float = Field(default=3.0, gt=0)
     metrics_stale_seconds: float = Field(default=15.0, gt=0)
-    autoscale_interval_seconds: float = Field(default=5.0, gt=0)
+    autoscale_interval_seconds: float = Field(default=5.0, gt=0, le=20)
+    """More would look like gaps to scaling/window.py, which then never lets anything go."""
     resync_seconds: float = Field(default=60.0, gt=0)
     head_storage: Literal["pvc", "emptyDir"] = "pvc"
     head_storage_class: str = ""

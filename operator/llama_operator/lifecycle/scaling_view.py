@@ -184,6 +184,8 @@ def newest_change(previous: Mapping[str, Any], status: Mapping[str, Any]) -> Map
     return changes[0] if changes and moved else None
 
 
+COUNTED = ("requestsInFlight", "requestsHeld")
+"""Signals that every decision needs: named also where they were not seen."""
 _MOVING = ("signals", "votes", "message", "askedReplicas", "observedTime", "cappedBy")
 """Fields of `status.autoscaling` that may differ after every look."""
 _MOVING_MESSAGES = (ConditionType.SCALING.value, ConditionType.METRICS_AVAILABLE.value)
@@ -223,12 +225,13 @@ def _observed(status: Mapping[str, Any]) -> float | None:
 
 
 def _without_ages(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Without when it was looked, and without the messages that repeat an age."""
+    """Without when it was looked, without the messages that repeat an age, and without rates, which never stand still under traffic."""
     copy = settled(status)
     scaling = status.get("autoscaling") or {}
     copy["numbers"] = [
         [{key: value for key, value in item.items() if key != "ageSeconds"} for item in scaling.get(name) or []]
         for name in ("signals", "votes")
     ]
+    copy["numbers"][0] = [item for item in copy["numbers"][0] if item.get("name") in COUNTED]
     copy["asked"] = scaling.get("askedReplicas")
     return copy

@@ -66,6 +66,10 @@ class Correction:
             return {"correction": {"factor": self.factor, "since": self.since, **late}}
         return {"correction": {"factor": 1.0, "since": 0.0, **late}} if late else {}
 
+    def unseen(self) -> Correction:
+        """After a time in which nobody looked, or nothing could be seen: whether first tokens were late all the while is not known."""
+        return replace(self, late_since=None)
+
     def at(self, now: float) -> float:
         """The factor that is left."""
         left = 1 + (self.factor - 1) * math.exp(-max(now - self.since, 0.0) / FADE_SECONDS)
@@ -116,7 +120,7 @@ def check(
 ) -> tuple[Demand, Correction]:
     """The demand with the measured vote beside the model's, and the correction to remember."""
     if load.first_tokens is None:
-        return seen, correction
+        return seen, correction.unseen()
     factor, modelled = correction.at(now), seen.replicas
     late = bool(settled and modelled and modelled * factor <= ready and too_late(load.first_tokens, ttft, percentile))
     since = (round(now) if correction.late_since is None else correction.late_since) if late else None

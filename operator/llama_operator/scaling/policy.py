@@ -166,7 +166,8 @@ def decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: 
 def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory: Mapping[str, Any], now: float) -> Decision:
     asleep = policy.sleeps and replicas.wanted == 0
     if isinstance(signals := see_held(signals) if asleep else signals, Missing):
-        return _hold(replicas, signals.message, memory)
+        kept = {name: value for name, value in memory.items() if name != "correction"}
+        return _hold(replicas, signals.message, kept | Correction.of(memory.get("correction")).unseen().memory(now))
     loads = Loads.of(memory.get("loads")).see(replicas.wanted, replicas.ready, now, replicas.newest)
     young = replicas.newest is not None and now - replicas.newest <= SETTLED_SECONDS
     service = learn(recall(policy.service, memory.get("service")), signals, replicas.ready, young=young) if policy.service else None
@@ -175,7 +176,9 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     load_seconds = loads.seconds(policy.load_seconds)
     seen = demand(signals, replicas.ready, policy.in_flight_per_replica, service, policy.ttft_seconds, policy.percentile)
     signals_now = {vote.signal: vote.replicas for vote in seen.votes if vote.replicas is not None} if len(seen.votes) > 1 else {}
+    window = Window.of(memory, policy.scale_up_seconds, _down_seconds(policy, loads))
     correction = Correction.of(memory.get("correction"))
+    correction = correction.unseen() if window.gap(now) else correction
     if policy.ttft_seconds is not None:
         since = now if signals.first_tokens_since is None else signals.first_tokens_since
         settled = replicas.ready >= replicas.wanted and (replicas.newest is None or replicas.newest + SHARE_SECONDS <= since)
@@ -212,7 +215,7 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
         measured=min(recommend(measured), policy.max_replicas),
         bounded=bounded,
         wanted=wanted,
-        window=Window.of(memory, policy.scale_up_seconds, _down_seconds(policy, loads)).add(now, bounded, wanted),
+        window=window.add(now, bounded, wanted),
         idle=idle_since(memory.get("idleSince"), signals, now) if policy.sleeps else None,
         now=now,
     )

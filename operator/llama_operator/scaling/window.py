@@ -69,13 +69,22 @@ class Window:
             kept["aboveLeast"] = self.above_least
         return kept
 
+    def gap(self, now: float) -> bool:
+        """Nobody looked for long before `now`, or the clock jumped back. False where nothing is remembered.
+
+        From the last bucket's start: the last look may have been any time after it, so a gap is taken for a bucket longer than it was,
+        never for shorter.
+        """
+        if not self.points:
+            return False
+        newest = self.points[-1][0]
+        return now - now % self.bucket < newest or now - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
+
     def add(self, now: float, value: int, wanted: int) -> Window:
         """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted."""
         start = now - now % self.bucket
-        newest = self.points[-1][0] if self.points else None
-        # A clock that jumped back, or a gap: what lies before it is kept for the maximum, but continuity starts anew. From the bucket's
-        # start: the last look may have been any time after it, so a gap is taken for a bucket longer than it was, never for shorter.
-        broken = newest is None or start < newest or now - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
+        # What lies before a gap is kept for the maximum, but continuity starts anew.
+        broken = not self.points or self.gap(now)
         since = now if broken or self.since is None or self.since > now else self.since
         # Aligned to buckets, so that the oldest point goes in the same look in which a new one comes.
         horizon = start - self.down_seconds - self.bucket

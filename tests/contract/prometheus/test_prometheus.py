@@ -83,7 +83,9 @@ def two(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_pod_that_two_jobs_scrape_is_a_contradiction_and_both_are_named() -> None:
-    found = answer(two({"job": "pods", "values": [[10, "4"], [20, "4"]]}, {"job": "monitor", "endpoint": "metrics", "values": [[12, "4"]]}))
+    # As the annotations' job of docs/install.md and the chart's PodMonitor label them: the former copies all of the pod's labels of ours.
+    pods = {"job": "pods", "llama_operator_dev_traffic": "open", "values": [[10, "4"], [20, "4"]]}
+    found = answer(two(pods, {"job": "monitor", "endpoint": "metrics", "values": [[12, "4"]]}))
     assert isinstance(found, Missing)
     assert (found.reason, found.message) == (
         "MetricsContradictory",

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from llama_operator.scaling.first_token import FADE_SECONDS, LASTING_SECONDS, Correction, check, late, quantile, too_late
-from llama_operator.scaling.signals import Load
+from llama_operator.scaling.policy import Policy, Replicas, decide
+from llama_operator.scaling.service import Service
+from llama_operator.scaling.signals import Load, Missing
 from llama_operator.scaling.votes import Demand, Vote
 
 NOW = 1_790_000_000.0
@@ -116,11 +118,11 @@ def test_the_measured_time_is_a_check_on_the_model(sentence: str) -> None:
         ({"behind": 0}, None, None),
         ({"settled": False}, None, None),
         ({"modelled": 2.4}, None, None),
-        ({"behind": -1}, None, NOW - 7),
+        ({"behind": -1}, None, None),
     ],
     ids=["late", "in time", "a replica came", "too few by the model, too", "not measured"],
 )
-def test_lateness_counts_from_its_beginning_and_what_is_seen_to_be_in_time_ends_it(
+def test_lateness_counts_from_its_beginning_and_anything_else_that_is_seen_or_nothing_ends_it(
     change: dict[str, Any], begun: float | None, going_on: float | None
 ) -> None:
     assert check_once(Correction(), **change)[1].late_since == begun
@@ -146,3 +148,36 @@ def test_a_correction_fades_and_is_then_forgotten() -> None:
 )
 def test_a_memory_that_cannot_be_read_corrects_nothing(memory: Any) -> None:
     assert Correction.of(memory) == Correction()
+
+
+LATE = {0.5: 0.0, 5.0: 10.0, math.inf: 40.0}
+BELIEF = Service(prefill=5000.0, slots=10.0, itl=0.05, kv=1e6)
+TIMELY = Policy(min_replicas=1, max_replicas=4, ttft_seconds=5.0, service=BELIEF)
+
+
+def look(memory: Any, now: float, seen: Load | Missing) -> Any:
+    return decide(TIMELY, seen, Replicas(wanted=2, ready=2), memory, now).memory
+
+
+def late_load() -> Load:
+    """Two replicas do by the model, 1.2 would, and three of four first tokens are late."""
+    rates = {"running": 12.0, "waiting": 0.0, "prompt_rate": 100.0, "output_rate": 240.0, "kv_use": 0.1, "finish_rate": 1.0, "growth": 0.0}
+    return Load(in_flight=12, held=0, age_seconds=1, replicas_seen=2, first_tokens=LATE, first_tokens_since=NOW - 60, **rates)
+
+
+@pytest.mark.parametrize(
+    ("between", "corrected"),
+    [
+        ([late_load()] * 59, True),
+        ([Missing(reason="PrometheusUnreachable", message="gone")] * 59, False),
+        ([], False),
+    ],
+    ids=["late all the while", "Prometheus was gone", "nobody looked"],
+)
+def test_late_before_and_after_a_time_that_nobody_saw_is_not_late_all_the_while(between: list[Load | Missing], corrected: bool) -> None:
+    memory = look({}, NOW, late_load())
+    assert memory["correction"]["lateSince"] == NOW
+    for step, seen in enumerate(between, 1):
+        memory = look(memory, NOW + 5 * step, seen)
+    memory = look(memory, NOW + LASTING_SECONDS, late_load())
+    assert (memory["correction"]["factor"] > 1) is corrected
