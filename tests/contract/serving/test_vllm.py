@@ -157,8 +157,8 @@ def test_two_ranks_load_in_the_open_are_ready_only_after_a_token_and_end_with_th
     children = [int(pid) for task in Path(f"/proc/{first}/task").iterdir() for pid in (task / "children").read_text().split()]
     (core,) = [pid for pid in children if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
     os.kill(core, signal.SIGKILL)
-    # Of which 0.2 s are ours (tests/unit/serving/test_engine_end.py); the rest is for vLLM to see it, and for the process to be gone.
-    wait_for(lambda: not Path(f"/proc/{first}").exists(), 2, "a replica without an engine has ended, and answers no more errors")
+    # Of which 0.2 s are ours (tests/unit/serving/test_engine_end.py); the rest is a busy machine's, for vLLM to see it.
+    wait_for(lambda: not Path(f"/proc/{first}").exists(), 5, "a replica without an engine has ended, and answers no more errors")
     wait_for(
         lambda: (replica.status().get("engine") or {}).get("pid") not in (None, first), 90, "Serve has started another in the same pod"
     )
