@@ -28,6 +28,12 @@ HUB_DIR = f"{MODELS_DIR}/hf"
 CODE_DIR = "/opt/llama/serving"
 RUN_DIR = "/run/llama"
 
+# Seconds: the bounds of vLLM 0.29.0's time to first token (vllm/v1/metrics/loggers.py).
+FIRST_TOKEN_BUCKETS = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    *(20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
+)
+
 
 class ConfigError(ValueError):
     """LLAMA_CONFIG cannot be read. The message names the field, what was given and what is allowed."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from llama_serving.config import FIRST_TOKEN_BUCKETS
+
 if TYPE_CHECKING:
     from llama_serving.engines.simulated import SimulatedEngine
     from llama_serving.server import Gauge
@@ -17,18 +19,14 @@ if TYPE_CHECKING:
 IN_FLIGHT = "llama_requests_in_flight"
 LAST_REQUEST = "llama_last_request_timestamp_seconds"
 
-# The bounds of vLLM 0.29.0 (vllm/v1/metrics/loggers.py): a rule counts by them.
-FIRST_TOKEN_BUCKETS = [
-    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
-    *(20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
-]
+# The bounds of vLLM 0.29.0 (vllm/v1/metrics/loggers.py), as those of the first token are: a rule counts by them.
 INTER_TOKEN_BUCKETS = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0]
 LATENCY_BUCKETS = [
     *(0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0),
     *(120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0),
 ]
 HISTOGRAMS: dict[str, tuple[str, str, list[float]]] = {
-    "first_token": ("vllm_time_to_first_token_seconds", "From a request's arrival to its first token.", FIRST_TOKEN_BUCKETS),
+    "first_token": ("vllm_time_to_first_token_seconds", "From a request's arrival to its first token.", list(FIRST_TOKEN_BUCKETS)),
     "inter_token": ("vllm_inter_token_latency_seconds", "Between two tokens of a stream.", INTER_TOKEN_BUCKETS),
     "queue": ("vllm_request_queue_time_seconds", "Wait for a slot.", LATENCY_BUCKETS),
     "prefill": ("vllm_request_prefill_time_seconds", "Time in prefill.", LATENCY_BUCKETS),

@@ -57,7 +57,6 @@ def load(value: float) -> Load:
     return Load(
         in_flight=value,
         held=0,
-        age_seconds=1,
         replicas_seen=1,
         running=value,
         waiting=0,

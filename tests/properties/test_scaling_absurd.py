@@ -132,7 +132,7 @@ def test_one_that_never_comes_keeps_no_more_than_serve_once_the_need_is_gone(wan
     most = wanted
     for step in range(40):
         now = START + 15 * step
-        signals = Load(in_flight=8.0 * needed, held=0, age_seconds=1, replicas_seen=1)
+        signals = Load(in_flight=8.0 * needed, held=0, replicas_seen=1)
         decision = decide(policy, signals, Replicas(wanted=most, ready=min(ready, most)), memory, now)
         assert decision.replicas is not None
         most, memory = decision.replicas, decision.memory

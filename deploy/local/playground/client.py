@@ -102,8 +102,7 @@ class Client:
 
     def touch(self, path: str) -> None:
         """Make an empty file in the pod."""
-        command = ["exec", "-n", self._namespace.name, POD, "--", "touch", path]
-        subprocess.run([*self._tools.kubectl(), *command], check=True, capture_output=True, timeout=60, env=self._tools.env())
+        self._tools.execute(self._namespace.name, POD, "touch", path)
 
     def run(self, arguments: list[str], seconds: float) -> dict[str, Any]:
         """Run the script in the pod. Raises RuntimeError with what it printed when it fails."""

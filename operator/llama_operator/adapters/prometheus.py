@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
+from llama_operator.adapters.prometheus_answer import in_time
 from llama_operator.scaling.signals import Missing, Series
 from llama_operator.telemetry import names as metric
 
 MAX_BYTES = 16 * 1024 * 1024
 """An answer larger than this is not read to its end: no deployment has that many series."""
-
-
 OF_THE_SCRAPE = frozenset(("job", "instance", "endpoint", "container", "service", "prometheus", "prometheus_replica"))
 """Labels that Prometheus, its operator or its replicas put on a series; what a pod exports itself differs in others."""
 OF_THE_POD = "llama_operator_dev_"
@@ -34,15 +32,7 @@ class Prometheus:
         """The newest sample of each series that the range selector finds."""
         if not self._url:
             return Missing(reason="NotConfigured", message="the operator was given no Prometheus address")
-        try:
-            # httpx allows that time for each part of an answer: one that drips would hold the pass for as long as it likes.
-            async with asyncio.timeout(self._client.timeout.read):
-                body = await self._read(selector)
-        except TimeoutError:
-            seconds = self._client.timeout.read
-            return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: no whole answer within {seconds:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Missing(reason="PrometheusUnreachable", message=f"Prometheus at {self._url}: {type(error).__name__} {error}".rstrip())
+        body = await in_time(self._client, self._url, self._read(selector))
         return body if isinstance(body, Missing) else scraped_twice(body) or read_matrix(body)
 
     async def _read(self, selector: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from llama_operator.adapters.prometheus_answer import in_time
 from llama_operator.scaling.signals import Missing
 
 MOST_POINTS = 10_000
@@ -36,14 +36,8 @@ class PrometheusHistory:
         for part in range(math.floor((end - start) / step) // MOST_POINTS + 1):
             begin = start + part * MOST_POINTS * step
             last = min(end, begin + (MOST_POINTS - 1) * step)
-            try:
-                # httpx allows that time for each part of an answer: one that drips would never be given up.
-                async with asyncio.timeout(self._client.timeout.read):
-                    body = await self._read({"query": query, "start": f"{begin:.3f}", "end": f"{last:.3f}", "step": str(step)})
-            except TimeoutError:
-                return self._missing(f"no whole answer within {self._client.timeout.read:g} s")
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                return self._missing(f"{type(error).__name__} {error}".rstrip())
+            form = {"query": query, "start": f"{begin:.3f}", "end": f"{last:.3f}", "step": str(step)}
+            body = await in_time(self._client, self._url, self._read(form))
             read = body if isinstance(body, Missing) else self._series(body)
             if isinstance(read, Missing):
                 return read

@@ -130,9 +130,10 @@ class Reconciler:
         self.own.decisions.labels(view.reason).inc()
         if view.blind:
             self.own.holds.labels(view.metrics_reason).inc()
-        # A list more than a pass at rest takes, so only where there is somebody to name.
-        scalers = await self.scalers.read(world.key.namespace) if foreign_writer(raw) is not None else ()
-        return replace(view, foreign=foreign_writer(raw, scalers))
+        foreign = foreign_writer(raw)
+        if foreign is not None:  # a list more than a pass at rest takes, so only where there is somebody to name
+            foreign = foreign_writer(raw, await self.scalers.read(world.key.namespace))
+        return replace(view, foreign=foreign)
 
     def _measure(
         self,

@@ -31,8 +31,8 @@ from llama_operator.scaling.idle import UNKNOWN, clock, idle_since
 from llama_operator.scaling.loads import Loads
 from llama_operator.scaling.sane import recommend
 from llama_operator.scaling.service import Service, learn, learned, recall
-from llama_operator.scaling.signals import Load, Missing, see_held
-from llama_operator.scaling.votes import IN_HAND, Demand, Vote, demand, lasting, patience
+from llama_operator.scaling.signals import IN_HAND, Load, Missing, see_held
+from llama_operator.scaling.votes import Demand, Vote, demand, lasting, patience
 from llama_operator.scaling.window import Window
 
 LEAST_DRAIN_SECONDS, DRAIN_LOADS = 60.0, 1.0

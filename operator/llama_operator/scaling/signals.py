@@ -26,7 +26,8 @@ from llama_operator.telemetry import names as metric
 COUNTERS = (metric.VLLM_PROMPT_TOKENS, metric.VLLM_OUTPUT_TOKENS, metric.VLLM_FINISHED, metric.VLLM_FIRST_TOKEN, metric.LAST_REQUEST)
 MOST_SHARE = 1.01
 """Of a cache: a share above 1 by more than rounding was never measured."""
-_GAUGES = frozenset((*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES))
+IN_HAND = (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)
+"""The families that say how many requests there are, and by their newest two samples how that number grows."""
 _MOST = {**dict.fromkeys(COUNTERS, MOST_COUNTED), metric.VLLM_KV_USE: MOST_SHARE}
 """Of a family: above it nothing was measured. Of all others MOST_COUNT."""
 
@@ -64,8 +65,6 @@ class Load:
     """In the replicas: running and waiting in their engines."""
     held: float
     """In proxies and routers, not yet in a replica."""
-    age_seconds: float
-    """Age of the oldest sample that counted."""
     replicas_seen: int
     running: float | None = None
     """In the engines' batches."""
@@ -147,7 +146,6 @@ def read_load(
     return Load(
         in_flight=in_flight,
         held=held,
-        age_seconds=max((now - item.time for item in fresh), default=0.0),
         replicas_seen=len(seen),
         running=_over(of_family.get(metric.VLLM_RUNNING, ()), busy),
         waiting=_over(of_family.get(metric.VLLM_WAITING, ()), busy),
@@ -197,7 +195,7 @@ def _larger(told: Mapping[str, Sequence[float]]) -> float:
 
 def _before(series: Sequence[Series]) -> tuple[float | None, float]:
     """What was in hand at the samples before, and how many seconds ago. A series without one began since: it held nothing then."""
-    gauges = [item for item in series if item.name in _GAUGES]
+    gauges = [item for item in series if item.name in IN_HAND]
     spans = [item.time - item.before[0] for item in gauges if item.before and item.time > item.before[0]]
     if not spans:
         return None, 0.0

@@ -22,11 +22,9 @@ from dataclasses import dataclass
 
 from llama_operator.scaling.sane import replicas
 from llama_operator.scaling.service import Service
-from llama_operator.scaling.signals import Load
+from llama_operator.scaling.signals import IN_HAND, Load
 from llama_operator.telemetry import names as metric
 
-IN_HAND = (*metric.REPLICA_FAMILIES, *metric.HELD_FAMILIES)
-"""The families that say how many requests there are, and by their newest two samples how that number grows."""
 MADE_OF: Mapping[str, Sequence[str]] = {
     "slots": IN_HAND,
     "prompts": (metric.VLLM_PROMPT_TOKENS,),

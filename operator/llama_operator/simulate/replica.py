@@ -16,13 +16,11 @@ from collections import deque
 from enum import Enum
 
 from llama_operator.simulate.service import Request, Service
+from llama_serving.config import FIRST_TOKEN_BUCKETS
 
 NEVER = float("inf")
-FIRST_TOKEN_BOUNDS = (
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0,
-    NEVER,
-)  # fmt: skip
-"""Seconds. vLLM's buckets of the time to first token (vllm/v1/metrics/loggers.py of 0.29.0), and the one above all."""
+FIRST_TOKEN_BOUNDS = (*FIRST_TOKEN_BUCKETS, NEVER)
+"""Seconds: vLLM's buckets of the time to first token, and the one above all."""
 
 
 class State(Enum):

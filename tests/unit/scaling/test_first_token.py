@@ -77,7 +77,7 @@ def test_chance_is_not_taken_for_lateness(total: float, behind: float, want: boo
 def check_once(kept: Correction, modelled: float = 1.8, behind: float = 30, **over: Any) -> tuple[float, Correction]:
     """The highest vote, and what is remembered."""
     measured = None if behind < 0 else told(0, 0, 0, 100 - behind, 100)
-    load = Load(in_flight=1, held=0, age_seconds=1, replicas_seen=2, first_tokens=measured)
+    load = Load(in_flight=1, held=0, replicas_seen=2, first_tokens=measured)
     values: dict[str, Any] = {"ttft": 5.0, "percentile": 0.95, "ready": 2, "settled": True, "now": NOW, **over}
     demand = Demand(votes=(Vote(signal="slots", replicas=modelled, age_seconds=1),))
     seen, kept = check(demand, load, kept, **values)
@@ -162,7 +162,7 @@ def look(memory: Any, now: float, seen: Load | Missing) -> Any:
 def late_load() -> Load:
     """Two replicas do by the model, 1.2 would, and three of four first tokens are late."""
     rates = {"running": 12.0, "waiting": 0.0, "prompt_rate": 100.0, "output_rate": 240.0, "kv_use": 0.1, "finish_rate": 1.0, "growth": 0.0}
-    return Load(in_flight=12, held=0, age_seconds=1, replicas_seen=2, first_tokens=LATE, first_tokens_since=NOW - 60, **rates)
+    return Load(in_flight=12, held=0, replicas_seen=2, first_tokens=LATE, first_tokens_since=NOW - 60, **rates)
 
 
 @pytest.mark.parametrize(

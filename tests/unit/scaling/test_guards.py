@@ -13,7 +13,7 @@ START = 1_790_000_000.0
 
 
 def load(requests: float) -> Load:
-    return Load(in_flight=requests, held=0, age_seconds=1, replicas_seen=1)
+    return Load(in_flight=requests, held=0, replicas_seen=1)
 
 
 def after(requests: float, replicas: Replicas, *, gpus: int = 1) -> Decision:
@@ -89,7 +89,7 @@ def test_without_a_place_the_reason_says_so() -> None:
 
 def test_the_first_replica_is_asked_for_even_without_a_place_and_waits_with_the_scheduler() -> None:
     rules = Policy(min_replicas=0, max_replicas=8, in_flight_per_replica=8, idle_seconds=600)
-    held = Load(in_flight=0, held=20, age_seconds=1, replicas_seen=0, holder_seen=True)
+    held = Load(in_flight=0, held=20, replicas_seen=0, holder_seen=True)
     assert decide(rules, held, Replicas(wanted=0, ready=0, room=0), {}, START).replicas == 1
 
 

@@ -25,7 +25,7 @@ POLICY = Policy(min_replicas=1, max_replicas=6, in_flight_per_replica=8, scale_u
 
 
 def load(requests: float, held: float = 0) -> Load:
-    return Load(in_flight=requests, held=held, age_seconds=1, replicas_seen=1)
+    return Load(in_flight=requests, held=held, replicas_seen=1)
 
 
 def asked(seen: Load) -> float:
@@ -269,7 +269,7 @@ def busy(sequences: float, **over: float | None) -> Load:
     """Sequences that all run, with 50 prompt and 10 output tokens per second each."""
     rates: dict[str, Any] = {"prompt_rate": 20 * sequences, "output_rate": 10 * sequences, "kv_use": sequences / 500, "growth": 0.0}
     seen = {"running": sequences, "waiting": 0.0, "finish_rate": sequences / 20, **rates, **over}
-    return Load(in_flight=sequences, held=0, age_seconds=1, replicas_seen=1, **seen)
+    return Load(in_flight=sequences, held=0, replicas_seen=1, **seen)
 
 
 def at(seen: Load, wanted: int, memory: Mapping[str, Any] | None = None, policy: Policy = TIMELY, now: float = START) -> Decision:

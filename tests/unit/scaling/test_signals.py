@@ -145,7 +145,7 @@ def test_what_could_not_be_read_stays_missing_with_its_reason() -> None:
 def test_the_age_is_that_of_the_oldest_sample_that_counted() -> None:
     seen = load(series(SERVE, "a", 1, age=3), series(SERVE, "b", 1, age=9), series(RUNNING, "b", 1, age=60))
     assert isinstance(seen, Load)
-    assert (seen.age_seconds, seen.replicas_seen) == (9, 2)
+    assert (max(seen.ages.values()), seen.replicas_seen) == (9, 2)
 
 
 def test_each_family_has_the_age_of_its_own_oldest_sample_and_one_that_was_not_seen_has_none() -> None:

@@ -16,7 +16,6 @@ SERVICE = Service(prefill=5000, slots=64, itl=0.1, kv=640_000, prompt=1000, outp
 LOAD = Load(
     in_flight=100,
     held=0,
-    age_seconds=3,
     replicas_seen=2,
     running=100,
     waiting=0,

@@ -36,7 +36,7 @@ class Sleeper:
         if in_flight:
             self.last_request = self.now
         told = self.last_request if ready else None
-        load = Load(in_flight=in_flight or 0, held=held, age_seconds=1, replicas_seen=ready, last_request=told, holder_seen=holder)
+        load = Load(in_flight=in_flight or 0, held=held, replicas_seen=ready, last_request=told, holder_seen=holder)
         replicas = Replicas(wanted=self.wanted, ready=ready, unsettled=self.unsettled)
         self.last = decide(self.policy, BLIND if in_flight is None else load, replicas, self.memory, self.now)
         self.memory = self.last.memory
@@ -185,5 +185,5 @@ def test_blind_at_zero_it_holds_and_says_what_that_means() -> None:
     ],
 )
 def test_a_moment_in_the_future_is_now(memory: Any, last: float, want: float) -> None:
-    load = Load(in_flight=0, held=0, age_seconds=1, replicas_seen=1, last_request=last, holder_seen=True)
+    load = Load(in_flight=0, held=0, replicas_seen=1, last_request=last, holder_seen=True)
     assert idle_since(memory, load, START + 10) == want
