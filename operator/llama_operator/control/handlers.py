@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,9 @@ from llama_operator.control.workqueue import WorkQueue
 from llama_operator.rendering import names
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+ENDING_SECONDS = 1.0
+"""After it what has not ended is cancelled again; longer than Kopf's 0.1 s between a watch that ends and the next one."""
 
 
 Deliver = Callable[[str | None, dict[str, Any]], None]
@@ -57,21 +60,27 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
         if not ended.done():
             ended.set_exception(error) if error else ended.set_result(None)
 
+    def tell(error: BaseException | None) -> None:
+        # Kopf waits for the flag in a thread of its own, and its loop does not close before that one ends.
+        halt.set()
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, error)
+
     async def operate() -> None:
-        try:
-            await kopf.operator(
-                registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
-                settings=make_kopf_settings(),
-                standalone=True,
-                # Kopf would ask the system for a user name, and the image's user has none.
-                identity=cast("Any", settings.pod_name),
-                clusterwide=not settings.watch_namespaces,
-                namespaces=settings.watch_namespaces,
-                stop_flag=halt,
-            )
-        finally:
-            # Kopf waits for the flag in a thread, and its loop does not close before that one ends: unset, nobody would hear of its end.
-            halt.set()
+        tasks = await kopf.spawn_tasks(
+            registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
+            settings=make_kopf_settings(),
+            standalone=True,
+            # Kopf would ask the system for a user name, and the image's user has none.
+            identity=cast("Any", settings.pod_name),
+            clusterwide=not settings.watch_namespaces,
+            namespaces=settings.watch_namespaces,
+            stop_flag=halt,
+        )
+        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        # Told before anything is tidied up: the rest may be slow to end.
+        tell(next((task.exception() for task in first if not task.cancelled()), None))
+        await _end(tasks)
 
     def run() -> None:
         error: BaseException | None = None
@@ -79,14 +88,30 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
             asyncio.run(operate())
         except BaseException as caught:  # noqa: BLE001 - it is raised again in the main thread
             error = caught
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
+        tell(error)
 
     threading.Thread(target=run, name="kopf", daemon=True).start()
     try:
         await ended
     finally:
         halt.set()
+
+
+async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel Kopf's tasks, then what these began, as often as it takes.
+
+    Kopf's own end (`kopf.run_tasks`) cancels once and waits. A watch that waits for the head of its answer can swallow that (Kopf's
+    `api.stream` takes it for a pause), and begins anew: Kopf would never end.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        ended, _ = await asyncio.wait(left, timeout=ENDING_SECONDS)
+        for task in ended:
+            # Looked at, or Python reports it as an error that nobody saw. The first one has been told.
+            _ = task.cancelled() or task.exception()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, deliver: Deliver, event: str | None, manifest: dict[str, Any]) -> None:
