@@ -27,7 +27,7 @@ def test_kubectl_scale_is_obeyed_without_autoscaling_and_named_beside_it(local: 
     scale(namespace, 2)
     namespace.wait_ready(NAME, 2, 120)
 
-    both = {"minReplicas": 2, "maxReplicas": 2, "objective": {"inFlightPerReplica": 4}}
+    both = {"minReplicas": 2, "maxReplicas": 3, "objective": {"inFlightPerReplica": 4}}
     namespace.patch_llama(NAME, {"spec": {"autoscaling": both}})
     scale(namespace, 3)
 
@@ -65,8 +65,8 @@ def test_a_horizontal_pod_autoscaler_is_obeyed_without_autoscaling_and_named_bes
     namespace.wait("two are wanted", lambda: str(namespace.status(FOLLOWER).get("ready")).endswith("/2"), 30, FOLLOWER)
     assert not namespace.condition(FOLLOWER, "ScalingContested")
 
-    one = {"minReplicas": 1, "maxReplicas": 1, "objective": {"inFlightPerReplica": 4}}
-    namespace.patch_llama(FOLLOWER, {"spec": {"autoscaling": one}})
+    own = {"minReplicas": 1, "maxReplicas": 2, "objective": {"inFlightPerReplica": 4}}
+    namespace.patch_llama(FOLLOWER, {"spec": {"autoscaling": own}})
 
     def named() -> bool:
         said = namespace.condition(FOLLOWER, "ScalingContested").get("message", "")

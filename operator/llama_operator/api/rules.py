@@ -268,5 +268,5 @@ RULES: tuple[Rule, ...] = (
 )
 """Every rule, in the order in which problems are told."""
 
-WARNINGS: tuple[Rule, ...] = (licence.NAMING, price.READABLE, scaling_rules.REPLICAS_BESIDE, scaling_rules.NEVER_SCALES)
+WARNINGS: tuple[Rule, ...] = (licence.NAMING, price.READABLE, scaling_rules.REPLICAS_BESIDE)
 """Rules that refuse nothing: what they find is told as a warning."""

@@ -91,6 +91,15 @@ RULES: tuple[Rule, ...] = (
         given="more than spec.autoscaling.maxReplicas",
     ),
     Rule(
+        field=f"{_AT}.maxReplicas",
+        allowed="more than minReplicas where no schedule sets them apart: between two equal bounds nothing can follow the load",
+        remedy="Raise it or lower minReplicas, or write the number as spec.replicas and remove spec.autoscaling.",
+        broken=_min_is_max,
+        at=_AT,
+        cel=f"{_MIN} != self.maxReplicas || (has(self.schedules) && size(self.schedules) > 0)",
+        given="the same as minReplicas",
+    ),
+    Rule(
         field=f"{_AT}.objective",
         allowed="exactly one of inFlightPerReplica and timeToFirstTokenSeconds",
         remedy="Keep the one that you mean; timeToFirstTokenSeconds needs a model that can be planned.",
@@ -157,11 +166,3 @@ REPLICAS_BESIDE = Rule(
     broken=_replicas_beside,
     severity="warning",
 )
-NEVER_SCALES = Rule(
-    field=f"{_AT}.maxReplicas",
-    allowed="more than minReplicas, if the number is to follow the load",
-    remedy="Raise it, or write the number as spec.replicas and remove spec.autoscaling.",
-    broken=_min_is_max,
-    severity="warning",
-)
-"""What is accepted and can never do anything."""

@@ -89,10 +89,10 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
     """The settings beside those of the contest, each with its name."""
     setup, objective = contest.setup, contest.objective
     for minimum in (setup.minimum - 1, setup.minimum + 1):
-        if 0 <= minimum <= setup.maximum and _fits(setup, minimum, setup.maximum):
+        if minimum >= 0 and _fits(setup, minimum, setup.maximum):
             yield f"min={minimum}", replace(setup, minimum=minimum, initial=max(setup.initial, minimum)), objective
     for maximum in (setup.maximum - 1, setup.maximum + 1):
-        if maximum >= max(setup.minimum, 1) and _fits(setup, setup.minimum, maximum):
+        if maximum >= 1 and _fits(setup, setup.minimum, maximum):
             yield f"max={maximum}", replace(setup, maximum=maximum, initial=min(setup.initial, maximum)), objective
     for factor in (0.75, 1.25):
         if objective.of_ttft:
@@ -111,7 +111,8 @@ def variations(contest: Contest) -> Iterator[tuple[str, Setup, Objective]]:
 
 
 def _fits(setup: Setup, least: int, most: int) -> bool:
-    return setup.windows is None or setup.windows.fits(least, most)
+    """Whether a resource may have these bounds: equal ones are refused where no window sets them apart."""
+    return least < most if setup.windows is None else least <= most and setup.windows.fits(least, most)
 
 
 def _known(contest: Contest, watch: Watch) -> Run:

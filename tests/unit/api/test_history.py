@@ -25,6 +25,7 @@ BREAKING = {
     "0001": {
         "spec.model.licenseAccepted": "a gated model needs the word of whoever deploys it (docs/install.md, Upgrading)",
         "spec.autoscaling.scaleDownStabilizationSeconds": "a window shorter than a scrape follows every flicker (docs/install.md, Upgrading)",
+        "spec.autoscaling.maxReplicas": "between two equal bounds nothing can follow the load (docs/install.md, Upgrading)",
     }
 }
 """Fields whose rules refuse what that schema took, and why that was worth it."""
