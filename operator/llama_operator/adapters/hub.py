@@ -6,6 +6,7 @@ user's token, which the operator by design cannot read. A gated model is therefo
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 """Bytes of config.json that are read; a Llama's has about 1,000."""
+
+SECONDS = 10.0
+"""For a whole answer, on whatever hosts it was sent to: one that drips keeps every limit for a single read."""
 
 KEEP = 256
 """Answers that are remembered."""
@@ -43,13 +47,15 @@ class Hub:
         monotonic: Callable[[], float],
         retry_seconds: float = 300.0,
         keep_seconds: float = 3600.0,
+        seconds: float = SECONDS,
     ) -> None:
-        """`client` brings the time limit. A config is asked for again after `keep_seconds` (a branch may move), a failure after
-        `retry_seconds`.
+        """`client` brings the time limit of each part, `seconds` is that of a whole answer. A config is asked for again after
+        `keep_seconds` (a branch may move), a failure after `retry_seconds`.
         """
         self._client = client
         self._endpoint = endpoint.rstrip("/")
         self._monotonic = monotonic
+        self._seconds = seconds
         self._retry_seconds = retry_seconds
         self._keep_seconds = keep_seconds
         self._known: dict[tuple[str, str], tuple[float, dict[str, Any] | HubProblem]] = {}
@@ -73,13 +79,15 @@ class Hub:
         url = f"{self._endpoint}/{quote(repo)}/resolve/{quote(revision, safe='')}/config.json"
         raw = bytearray()
         try:
-            async with self._client.stream("GET", url, follow_redirects=True) as answer:
+            async with asyncio.timeout(self._seconds), self._client.stream("GET", url, follow_redirects=True) as answer:
                 if not answer.is_success:
                     return HubProblem(f"{url} answers {answer.status_code}")
                 async for chunk in answer.aiter_bytes():
                     raw += chunk
                     if len(raw) > MAX_BYTES:
                         return HubProblem(f"{url} is larger than {MAX_BYTES} bytes")
+        except TimeoutError:
+            return HubProblem(f"{url}: no whole answer within {self._seconds:g} s")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return HubProblem(f"{url}: {type(error).__name__} {error}".rstrip())
         return parse_config(bytes(raw), url)

@@ -8,28 +8,32 @@ from urllib.parse import quote
 
 import httpx
 
+from llama_operator.adapters.bounded import ask, parsed
 from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
 from llama_operator.ports import ServeError
 from llama_serving.config import APP_NAME, DASHBOARD_PORT
 
 SEND_SECONDS = 30.0
 """The first PUT to a fresh head starts Serve's controller; on a busy machine that takes longer than a read may."""
+MOST_BYTES = 16 << 20
+"""Of an answer; a replica takes some hundred, and the application's own configuration some thousand."""
 
 
 class RayServe:
     """Implements ServeApi."""
 
     def __init__(self, client: httpx.AsyncClient, port: int = DASHBOARD_PORT) -> None:
-        """`client` brings the time limits."""
+        """The time that `client` has for a read is that of a whole answer."""
         self._client = client
         self._port = port
 
     async def view(self, ip: str, token: str, deployment: str) -> Serve | Unknown:
         """The state of our application and of `deployment`, or why it cannot be told."""
         try:
-            answer = await self._client.get(self._url(ip, "/api/serve/applications/"), headers=_auth(token))
+            url = self._url(ip, "/api/serve/applications/")
+            answer = await ask(self._client, "GET", url, most_bytes=MOST_BYTES, headers=_auth(token))
             answer.raise_for_status()
-            return read_view(answer.json(), deployment)
+            return read_view(parsed(answer), deployment)
         except httpx.HTTPStatusError as error:
             return Unknown(f"the head answers {error.response.status_code}: {_text(error.response, 200)}")
         except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:
@@ -46,7 +50,7 @@ class RayServe:
 
     async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any]) -> None:
         try:
-            answer = await self._client.request(method, url, json=body, headers=_auth(token), timeout=SEND_SECONDS)
+            answer = await ask(self._client, method, url, most_bytes=MOST_BYTES, body=body, headers=_auth(token), seconds=SEND_SECONDS)
         except httpx.HTTPError as error:
             raise ServeError(f"{method} {url}: {type(error).__name__}: {error}") from error
         if answer.is_error:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
+from tests.harness.http import dripping, local_client
 
+from llama_operator.adapters import agents as adapter
 from llama_operator.adapters.agents import HttpAgents
 from llama_operator.lifecycle.observed import Agent, Unknown
 from llama_operator.ports import AgentError
@@ -76,6 +79,7 @@ def test_the_documented_answer_is_read() -> None:
         ('{"phase": "Ready"}', 500),
         ("not found", 404),
         ("", 302),
+        ("[" * 100_000, 200),
     ],
 )
 def test_what_is_no_answer_is_unknown_or_harmless(content: str, code: int) -> None:
@@ -94,6 +98,35 @@ def test_an_agent_that_does_not_answer_is_unknown_and_its_drain_fails(error: htt
     assert with_agent(handler, lambda agents: agents.status("10.0.0.1")) == Unknown(f"{type(error).__name__}: {error}")
     with pytest.raises(AgentError, match=r"agent at 10\.0\.0\.1"):
         with_agent(handler, lambda agents: agents.drain("10.0.0.1", "t", 120))
+
+
+@pytest.mark.parametrize("calls", ["status", "drain"])
+def test_an_answer_that_drips_is_given_up_after_the_time_for_the_whole(calls: str) -> None:
+    """No part of it comes late, so that httpx alone would wait for as long as it goes on."""
+
+    async def run() -> Agent | Unknown | None:
+        async with dripping() as url, local_client(timeout=0.3) as client:
+            asked = HttpAgents(client, port=int(url.rsplit(":", 1)[1]))
+            return await (asked.status("127.0.0.1") if calls == "status" else asked.drain("127.0.0.1", "t", 120))
+
+    if calls == "status":
+        assert asyncio.run(run()) == Unknown("ReadTimeout: no whole answer within 0.3 s")
+    else:
+        with pytest.raises(AgentError, match=r"no whole answer within 0\.3 s"):
+            asyncio.run(run())
+
+
+def test_an_answer_without_end_is_not_kept() -> None:
+    assert status(" " * (adapter.MOST_BYTES + 1) + json.dumps(EXAMPLE)) == Unknown(
+        "RemoteProtocolError: the answer has more than 1048576 bytes"
+    )
+
+
+def test_an_answer_that_grows_by_unpacking_is_not_unpacked() -> None:
+    packed = gzip.compress(json.dumps(EXAMPLE).encode())
+    sent = httpx.Response(200, content=packed, headers={"Content-Encoding": "gzip"})
+    found = with_agent(lambda _: sent, lambda agents: agents.status("10.0.0.1"))
+    assert found == Unknown("RemoteProtocolError: the answer was sent compressed, unasked")
 
 
 def test_a_drain_carries_the_deadline_and_the_token() -> None:

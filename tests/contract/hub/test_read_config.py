@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.harness.http import local_client
+from tests.harness.http import dripping, local_client
 from tests.harness.hub import FakeHub, Repo
 
 from llama_operator.adapters.hub import MAX_BYTES, Hub, HubProblem, parse_config
@@ -96,3 +96,10 @@ async def test_no_hub_at_all_is_unknown() -> None:
 
 def test_a_number_too_long_for_python_is_not_json() -> None:
     assert isinstance(parse_config(b'{"a": ' + b"1" * 5000 + b"}", "u"), HubProblem)
+
+
+async def test_a_hub_that_drips_is_given_up_after_the_time_for_the_whole() -> None:
+    async with dripping() as url, local_client() as client:
+        reader = Hub(client, url, monotonic=Clock(), seconds=0.3)
+        problem = await reader.read_config("hf://org/llama")
+    assert problem == HubProblem(f"{url}/org/llama/resolve/main/config.json: no whole answer within 0.3 s")

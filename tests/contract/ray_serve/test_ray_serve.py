@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.harness.http import dripping, local_client
 
+from llama_operator.adapters import ray_serve
 from llama_operator.adapters.ray_serve import RayServe
 from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
 from llama_operator.ports import ServeError
@@ -188,3 +190,22 @@ def test_an_error_is_read_whatever_charset_it_names(charset: str) -> None:
     assert said.reason.startswith("the head answers 500: it \ufffd broke..")
     with pytest.raises(ServeError, match="500: it \ufffd broke"):
         with_api(handler, lambda api: api.put("10.0.0.1", "t0k", {}))
+
+
+def test_a_head_that_drips_is_given_up_after_the_time_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head pod's image is its tenant's. No part of the answer comes late, so that httpx alone would wait for as long as it goes on."""
+    monkeypatch.setattr(ray_serve, "SEND_SECONDS", 0.3)
+
+    async def run(call: Callable[[RayServe], Any]) -> Any:
+        async with dripping() as url, local_client(timeout=0.3) as client:
+            return await call(RayServe(client, port=int(url.rsplit(":", 1)[1])))
+
+    assert asyncio.run(run(lambda api: api.view("127.0.0.1", "t", DEPLOYMENT))) == Unknown("ReadTimeout: no whole answer within 0.3 s")
+    for call in (lambda api: api.put("127.0.0.1", "t", {}), lambda api: api.scale("127.0.0.1", "t", DEPLOYMENT, 2)):
+        with pytest.raises(ServeError, match=r"no whole answer within 0\.3 s"):
+            asyncio.run(run(call))
+
+
+def test_an_answer_without_end_or_depth_is_unknown() -> None:
+    assert view(" " * (ray_serve.MOST_BYTES + 1)) == Unknown("RemoteProtocolError: the answer has more than 16777216 bytes")
+    assert view("[" * 100_000) == Unknown("ValueError: JSON that is nested too deeply")
