@@ -11,6 +11,8 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,12 +65,11 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
     def tell(error: BaseException | None) -> None:
         # Kopf waits for the flag in a thread of its own, and its loop does not close before that one ends.
         halt.set()
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, error)
+        _call(loop, settle, error)
 
     async def operate() -> None:
         tasks = await kopf.spawn_tasks(
-            registry=make_registry(lambda event, manifest: _hand_over(loop, deliver, event, manifest), settings),
+            registry=make_registry(partial(_call, loop, deliver), settings),
             settings=make_kopf_settings(),
             standalone=True,
             # Kopf would ask the system for a user name, and the image's user has none.
@@ -79,7 +80,7 @@ async def watch(deliver: Deliver, settings: Settings) -> None:
         )
         first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         # Told before anything is tidied up: the rest may be slow to end.
-        tell(next((task.exception() for task in first if not task.cancelled()), None))
+        tell(next((error for task in first if not task.cancelled() and (error := task.exception())), None))
         await _end(tasks)
 
     def run() -> None:
@@ -114,9 +115,10 @@ async def _end(tasks: Collection[asyncio.Task[Any]]) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, deliver: Deliver, event: str | None, manifest: dict[str, Any]) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(deliver, event, manifest)
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *given: Any) -> None:
+    """In the main loop, from Kopf's thread."""
+    with suppress(RuntimeError):  # the loop is closed: the process ends, and nobody is left who would want to hear it
+        loop.call_soon_threadsafe(function, *given)
 
 
 def make_registry(deliver: Deliver, settings: Settings) -> kopf.OperatorRegistry:
