@@ -12,6 +12,16 @@ from typing import Any
 import httpx
 
 
+def make_client(timeout: float | httpx.Timeout, *, proxies: bool) -> httpx.AsyncClient:
+    """A client whose requests never wait for one of its connections; `proxies`: whether those that the environment names are used.
+
+    httpx allows 100. Where more requests than that time out together, httpcore 1.0.9 gives what becomes free to some that have ended
+    already, and keeps those connections, which nobody ever begins, until none is left: from then on every request times out.
+    """
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    return httpx.AsyncClient(timeout=timeout, trust_env=proxies, limits=limits)
+
+
 async def ask(
     client: httpx.AsyncClient,
     method: str,

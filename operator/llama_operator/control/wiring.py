@@ -19,6 +19,7 @@ import httpx
 import structlog
 
 from llama_operator.adapters.agents import HttpAgents
+from llama_operator.adapters.bounded import make_client
 from llama_operator.adapters.canary import HttpCanary
 from llama_operator.adapters.clock import SystemClock
 from llama_operator.adapters.events import Events
@@ -86,11 +87,11 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
     own.queue_depth.set_function(lambda: float(len(queue)))
     own.queue_oldest.set_function(queue.oldest_seconds)
     async with (
-        httpx.AsyncClient(timeout=AGENT_TIMEOUT, trust_env=False) as agent_client,
-        httpx.AsyncClient(timeout=SERVE_TIMEOUT, trust_env=False) as serve_client,
-        httpx.AsyncClient(timeout=settings.prometheus_timeout_seconds) as prometheus_client,
-        httpx.AsyncClient(timeout=HUB_TIMEOUT) as hub_client,
-        httpx.AsyncClient(timeout=CANARY_TIMEOUT, trust_env=False) as canary_client,
+        make_client(AGENT_TIMEOUT, proxies=False) as agent_client,
+        make_client(SERVE_TIMEOUT, proxies=False) as serve_client,
+        make_client(settings.prometheus_timeout_seconds, proxies=True) as prometheus_client,
+        make_client(HUB_TIMEOUT, proxies=True) as hub_client,
+        make_client(CANARY_TIMEOUT, proxies=False) as canary_client,
     ):
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")

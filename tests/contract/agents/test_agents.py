@@ -14,6 +14,7 @@ from tests.harness.http import dripping, local_client
 
 from llama_operator.adapters import agents as adapter
 from llama_operator.adapters.agents import HttpAgents
+from llama_operator.adapters.bounded import make_client
 from llama_operator.lifecycle.observed import Agent, Unknown
 from llama_operator.ports import AgentError
 
@@ -114,6 +115,38 @@ def test_an_answer_that_drips_is_given_up_after_the_time_for_the_whole(calls: st
     else:
         with pytest.raises(AgentError, match=r"no whole answer within 0\.3 s"):
             asyncio.run(run())
+
+
+def test_hundreds_of_questions_that_time_out_together_leave_room_for_the_next() -> None:
+    """As when the network of a large cluster stands still for a few seconds."""
+    silent, answering = asyncio.Event(), set[asyncio.Task[None]]()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if not silent.is_set():
+            writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n{"phase":"Ready"}')
+        await reader.read()
+        writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering.add(asyncio.create_task(answer(reader, writer)))
+
+    async def run() -> list[Agent | Unknown]:
+        server = await asyncio.start_server(accept, "127.0.0.1", 0, backlog=1000)
+        async with make_client(httpx.Timeout(0.5), proxies=False) as client:
+            asked = HttpAgents(client, port=server.sockets[0].getsockname()[1])
+            silent.set()
+            for _ in range(2):
+                lost = await asyncio.gather(*(asked.status("127.0.0.1") for _ in range(240)))
+                assert {type(each) for each in lost} == {Unknown}
+            silent.clear()
+            client.timeout = httpx.Timeout(10.0)
+            found = await asyncio.gather(*(asked.status("127.0.0.1") for _ in range(5)))
+        server.close()
+        await asyncio.gather(*answering, return_exceptions=True)  # some never got their question
+        return found
+
+    assert asyncio.run(run()) == [Agent(phase="Ready")] * 5
 
 
 def test_an_answer_without_end_is_not_kept() -> None:
