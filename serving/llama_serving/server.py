@@ -46,6 +46,7 @@ class Lifecycle:
         self._gauge, self._last = gauge, last
         self._last_request = now
         self._in_flight = 0
+        self._unwritten = False
         self._lock = threading.RLock()  # the state is written by the event loop and by the thread that reports
         self.state = EngineState(phase="Starting", since=now, pid=os.getpid(), started_at=now)
         rundir.clear(directory)
@@ -55,10 +56,17 @@ class Lifecycle:
         threading.Thread(target=self._follow, name="llama-lifecycle", daemon=True).start()
 
     def report(self) -> None:
-        """Write engine.json."""
+        """Write engine.json; what cannot be written, on a disk that is full, is written once it can be. Serving goes on either way."""
         with self._lock:
             self.state = replace(self.state, in_flight=self._in_flight)
-            rundir.write_engine(self.state, self._directory)
+            try:
+                rundir.write_engine(self.state, self._directory)
+            except OSError as error:
+                if not self._unwritten:
+                    logger.warning("the state of the engine could not be written: %s; it is tried again each second", error)
+                self._unwritten = True
+            else:
+                self._unwritten = False
 
     def enter(self, phase: Any, root_cause: RootCause | None = None) -> None:
         """Go to `phase` and say so."""
@@ -99,7 +107,7 @@ class Lifecycle:
             # must be said again and again. Seen on Ray 2.60; vLLM's own gauges vanish that way while it is idle.
             self._gauge.set(self._in_flight)
             self._last.set(time.time() if self._in_flight else self._last_request)
-            if self.state.in_flight != self._in_flight:
+            if self._unwritten or self.state.in_flight != self._in_flight:
                 self.report()
             time.sleep(REPORT_SECONDS)  # noqa: TID251 -- the pace of the report, in a thread of its own; not a wait for something
 

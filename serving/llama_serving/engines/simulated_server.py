@@ -11,6 +11,7 @@ from llama_serving import metrics, rundir
 from llama_serving.config import ServingConfig
 from llama_serving.engines.openai_surface import build_surface
 from llama_serving.engines.simulated import SimulatedArgs, SimulatedEngine
+from llama_serving.progress import tell
 from llama_serving.server import Lifecycle, add_middleware
 from llama_serving.status import Progress
 
@@ -35,10 +36,10 @@ class SimulatedServer:
     async def _load(self) -> None:
         began = time.time()
 
-        def tell(progress: Progress) -> None:
-            rundir.write_load(0, progress, began, rundir.run_dir())
+        def said(progress: Progress) -> None:
+            tell(0, progress, began)
 
-        await self._engine.load(tell)
+        await self._engine.load(said)
 
     async def _warm_up(self) -> None:
         words = [word async for word in self._engine.generate(prompt_tokens=1, max_tokens=1)]

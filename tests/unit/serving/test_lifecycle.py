@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from llama_serving import rundir
 from llama_serving.server import Lifecycle
+from llama_serving.status import EngineState
 
 
 class Gauge:
@@ -59,6 +61,52 @@ async def test_an_engine_that_fails_says_why_and_stays_in_its_constructor(tmp_pa
     assert state.phase == "Failed"
     assert state.root_cause is not None
     assert state.root_cause.reason == "OutOfMemory"
+
+
+class FullDisk:
+    """Writes of the engine's state fail until there is room."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.full, self.write = True, rundir.write_engine
+        monkeypatch.setattr(rundir, "write_engine", self)
+
+    def __call__(self, state: Any, directory: Path) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.write(state, directory)
+
+
+async def until_phase(directory: Path, phase: str) -> EngineState:
+    while (state := rundir.read_engine(directory)) is None or state.phase != phase:
+        await asyncio.sleep(0.02)
+    return state
+
+
+async def test_a_full_disk_costs_neither_the_replica_nor_its_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, gauge = FullDisk(monkeypatch), Gauge()
+    lifecycle = Lifecycle(tmp_path, gauge, Gauge())
+    await lifecycle.bring_up(nothing, lambda: 46592, nothing)
+    assert rundir.read_engine(tmp_path) is None
+    disk.full = False
+    assert (await asyncio.wait_for(until_phase(tmp_path, "Ready"), 10)).kv_cache_tokens == 46592
+    told = len(gauge.values)
+    while len(gauge.values) == told:  # noqa: ASYNC110 - the value comes from a thread that knows no event loop
+        await asyncio.sleep(0.02)
+
+
+async def test_an_engine_that_fails_on_a_full_disk_parks_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = FullDisk(monkeypatch)
+    lifecycle = Lifecycle(tmp_path, Gauge(), Gauge())
+
+    async def fail() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    parked = asyncio.create_task(lifecycle.bring_up(fail, lambda: None, nothing))
+    disk.full = False
+    state = await asyncio.wait_for(until_phase(tmp_path, "Failed"), 10)
+    assert state.root_cause is not None
+    assert not parked.done()
+    parked.cancel()
 
 
 async def test_the_gauge_says_0_before_anything_has_happened(tmp_path: Path) -> None:
