@@ -25,6 +25,9 @@ UNUSED_SECONDS = 240.0
 for a replica that is gone (ray-project/ray#26535); only a fresh Ray node frees it. Starting a replica's process takes up to a minute on a
 busy machine."""
 
+STUCK_SECONDS = 60.0
+"""After `metadata.deletionTimestamp`, which holds the grace period already: a kubelet that lives has ended the pod by then."""
+
 
 class GangState(StrEnum):
     """What a gang is doing. The values up to READY are also what `status.replicas[].phase` says."""
@@ -58,6 +61,8 @@ class Gang:
     why: str = ""
     """For a gang that is broken, pending or failed: why."""
     cause: RootCause | None = None
+    stuck: bool = False
+    """Its pods were to be gone long ago, and nobody can tell when they will be. What it holds is on a node that nobody can use."""
 
     @property
     def leader(self) -> Pod | None:
@@ -98,7 +103,9 @@ def _gang(world: World, revision: str, number: int, pods: list[Pod]) -> Gang:
     pinned = world.pinned.get(revision)
     size = len(pinned.gang) if pinned else len(pods)
     state, why, cause = _state(world, pods, agent, size)
-    return Gang(revision=revision, number=number, pods=pods, state=state, agent=agent, why=why, cause=cause)
+    due = [pod.delete_by for pod in pods if pod.delete_by is not None]
+    stuck = bool(due) and world.now - max(due) > STUCK_SECONDS
+    return Gang(revision=revision, number=number, pods=pods, state=state, agent=agent, why=why, cause=cause, stuck=stuck)
 
 
 def _state(world: World, pods: list[Pod], agent: Agent | None, size: int) -> tuple[GangState, str, RootCause | None]:

@@ -114,5 +114,6 @@ def look_again_in(plan_: Plan, wanted: int) -> float:
     """Seconds until the next pass, when nothing wakes it earlier."""
     if plan_.finished_deleting:
         return REST_SECONDS
-    at_rest = not plan_.actions and not plan_.moving and len(plan_.gangs) == wanted
-    return REST_SECONDS if at_rest and all(gang.state is GangState.READY for gang in plan_.gangs) else BUSY_SECONDS
+    gangs = [gang for gang in plan_.gangs if not gang.stuck]
+    at_rest = not plan_.actions and not plan_.moving and len(gangs) == wanted
+    return REST_SECONDS if at_rest and all(gang.state is GangState.READY for gang in gangs) else BUSY_SECONDS

@@ -14,7 +14,8 @@ With an older revision around, its gangs are moved over one at a time, so that n
     old 1 ready, new 1 ready      drain the other
     old 1 ready, new 1 failed     stop: the old one serves on
 
-A gang that left its pods behind still holds its GPUs, so it counts as room taken until its pods are gone.
+A gang that left its pods behind still holds its GPUs, so it counts as room taken until its pods are gone. One whose pods do not go, on a
+node that is dead, would count for ever: the others move on without it, and only its number stays taken.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def plan_gangs(
 ) -> GangSteps:
     """The gang steps of one pass. `target` is the wanted number of replicas of the current revision `pinned`."""
     current = [gang for gang in gangs if gang.revision == pinned.revision]
-    old = [gang for gang in gangs if gang.revision != pinned.revision]
+    old = [gang for gang in gangs if gang.revision != pinned.revision and not gang.stuck]
     actions: list[Action] = []
     for gang in gangs:
         actions += _see_off(world, gang, now)
@@ -63,7 +64,7 @@ def plan_gangs(
         if gang.state is GangState.FAILED and (may_create or exhausted):
             actions += _delete(gang, f"{gang} failed to load: {gang.why}", "GangDeleted")
     kept = [gang for gang in current if gang.counts or (gang.state is GangState.FAILED and not (may_create or exhausted))]
-    leaving = [gang for gang in current if gang not in kept]
+    leaving = [gang for gang in current if gang not in kept and not gang.stuck]
     live_old = [gang for gang in old if gang.state not in (GangState.DRAINING, GangState.TERMINATING)]
     victims = _victims(world, kept, old, live_old, pinned, target)
     for gang in victims:

@@ -3,7 +3,7 @@
 a gang of another revision       a rollout is under way: nothing is taken away
 a gang broken or failed          it is being repaired: nothing is taken away
 the head gone or not ready       no gang could drain: nothing is taken away
-a gang that does not go          it counts as on its way out until STUCK_SECONDS after it had to be gone: its node may be dead
+a gang that does not go          it counts as on its way out until it is stuck (lifecycle/gangs.py): its node may be dead
 GPUs that are free on nodes      so many gangs have a place; more are not asked for
 """
 
@@ -24,8 +24,6 @@ from llama_operator.scaling.bounds import Bounds
 from llama_operator.scaling.policy import Policy, Replicas
 from llama_operator.scaling.service import Service
 
-STUCK_SECONDS = 60.0
-"""After `metadata.deletionTimestamp`, which holds the grace period already: a kubelet that lives has ended the pod by then."""
 NODES_COME = "where a node autoscaler runs, set spec.podTemplate.spec.priorityClassName: it adds nodes only for pods that wait"
 PERCENTILE = 95
 """Of `timeToFirstTokenSeconds` where none is given."""
@@ -78,20 +76,14 @@ def replicas_of(world: World, gangs: Sequence[Gang], wanted: int, revision: str)
         wanted=wanted,
         ready=len(ready),
         newest=max(since, default=None),
-        leaving=sum(gang.state in (GangState.DRAINING, GangState.TERMINATING) and not _stuck(gang, world.now) for gang in gangs),
+        leaving=sum(gang.state in (GangState.DRAINING, GangState.TERMINATING) and not gang.stuck for gang in gangs),
         unsettled=unsettled(world, gangs, revision),
     )
 
 
-def _stuck(gang: Gang, now: float) -> bool:
-    """Its pods were to be gone long ago, and nobody can tell when they will be."""
-    due = [pod.delete_by for pod in gang.pods if pod.delete_by is not None]
-    return bool(due) and now - max(due) > STUCK_SECONDS
-
-
 def unsettled(world: World, gangs: Sequence[Gang], revision: str) -> str:
     """Why nothing may be taken away now; empty where nothing speaks against it."""
-    if any(gang.revision != revision and not _stuck(gang, world.now) for gang in gangs):
+    if any(gang.revision != revision and not gang.stuck for gang in gangs):
         return "a rollout is under way"
     broken = next((gang for gang in gangs if gang.state in (GangState.BROKEN, GangState.FAILED)), None)
     if broken is not None:

@@ -36,6 +36,8 @@ N, O = NEW, OLD  # noqa: E741 - the two revisions of every row
 READY, LOADING, FAILED, BROKEN, PENDING = GangState.READY, GangState.LOADING, GangState.FAILED, GangState.BROKEN, GangState.PENDING
 DRAINING, TERMINATING = GangState.DRAINING, GangState.TERMINATING
 
+STUCK = {"delete_by": NOW - 3 * 86_400}
+
 ROWS: dict[str, tuple[Scene, int, list[str], int]] = {
     # sentence: scene, wanted, what is done, replicas that Serve should run for the new revision
     "nothing there, two wanted: two are made": (Scene().head(), 2, [f"create {N}-g0-0", f"create {N}-g1-0"], 2),
@@ -110,6 +112,38 @@ ROWS: dict[str, tuple[Scene, int, list[str], int]] = {
         [f"mark {O}-g2-0", f"mark {O}-g1-0"],
         0,
     ),
+    # On a node that is dead: the pods were to be gone long ago.
+    "the last old is stuck, new 0: its place is taken": (
+        Scene().head().head(O).gang(0, TERMINATING, O, **STUCK),
+        1,
+        [f"create {N}-g0-0"],
+        1,
+    ),
+    "an old that may still go is waited for": (Scene().head().head(O).gang(0, TERMINATING, O, delete_by=NOW - 60), 1, [], 0),
+    "old 1 ready, 1 stuck, new 0: the free place is taken": (
+        Scene().head().head(O).gang(0, READY, O).gang(1, TERMINATING, O, **STUCK),
+        2,
+        [f"create {N}-g0-0"],
+        1,
+    ),
+    "old 1 ready, 1 stuck, new 1 ready: the old drains": (
+        Scene().head().head(O).gang(0, READY, O).gang(1, TERMINATING, O, **STUCK).gang(0, READY),
+        2,
+        [f"mark {O}-g0-0"],
+        1,
+    ),
+    "a new one is stuck while an old drains: its place is taken too": (
+        Scene().head().head(O).gang(0, DRAINING, O, drain_since=NOW).gang(0, TERMINATING, **STUCK),
+        2,
+        [f"create {N}-g1-0"],
+        1,
+    ),
+    "fewer wanted beside an old that is stuck: the surplus drains": (
+        Scene().head().gang(0, READY).gang(1, READY, created=NOW - 9).gang(0, TERMINATING, O, **STUCK),
+        1,
+        [f"mark {N}-g1-0"],
+        1,
+    ),
     "only one old drains at a time": (
         Scene().head().head(O).gang(0, READY, O).gang(1, READY, O).gang(2, DRAINING, O, drain_since=NOW),
         3,
@@ -122,10 +156,11 @@ ROWS: dict[str, tuple[Scene, int, list[str], int]] = {
 @pytest.mark.parametrize("sentence", ROWS)
 def test_row(sentence: str) -> None:
     scene, target, want, serving = ROWS[sentence]
-    decided = steps(scene.world(), target)
+    decided = steps(scene.world(now=NOW), target)
     assert sorted(told(decided.actions)) == sorted(want)
     assert decided.serving == serving
-    assert decided.moving == any(pod.revision == OLD and pod.component == names.REPLICA for pod in scene.pods)
+    on_its_way = [gang for gang in gangs_of(scene.world(now=NOW)) if gang.revision == OLD and not gang.stuck]
+    assert decided.moving == bool(on_its_way)
 
 
 def test_a_gang_of_two_pods_is_made_broken_and_drained_as_a_whole() -> None:

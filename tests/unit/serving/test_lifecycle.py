@@ -77,7 +77,8 @@ class FullDisk:
 
 
 async def until_phase(directory: Path, phase: str) -> EngineState:
-    while (state := rundir.read_engine(directory)) is None or state.phase != phase:
+    # Polled: the file comes from a thread that knows no event loop.
+    while (state := rundir.read_engine(directory)) is None or state.phase != phase:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     return state
 
@@ -90,7 +91,7 @@ async def test_a_full_disk_costs_neither_the_replica_nor_its_reports(tmp_path: P
     disk.full = False
     assert (await asyncio.wait_for(until_phase(tmp_path, "Ready"), 10)).kv_cache_tokens == 46592
     told = len(gauge.values)
-    while len(gauge.values) == told:  # noqa: ASYNC110 - the value comes from a thread that knows no event loop
+    while len(gauge.values) == told:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0.02)
 
 
