@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import math
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,9 @@ INTERNAL_PREFIXES = ("data_parallel_", "_api_process_")
 
 SECRET_WORDS = ("token", "key", "secret", "password")
 """The value of an argument with one of these in its name is never repeated in a message, lest a misplaced secret end in a status."""
+
+MOST_LETTERS = 100
+"""Of a name that is compared with the known ones, of which the longest has about half as many."""
 
 FAULTS = ("none", "load-hang", "load-crash", "out-of-memory", "hang", "crash", "no-metrics")
 
@@ -107,27 +111,37 @@ def _check_vllm(name: str, value: Any) -> Problem | None:
 def _check_simulated(name: str, value: Any) -> Problem | None:
     known = SIMULATED.get(name)
     if known is None:
-        return _unknown(name, value, "an argument of the simulated engine", list(SIMULATED), {})
+        return _unknown(name, value, "an argument of the simulated engine", tuple(SIMULATED), {})
     allowed, check = known
     if check(value):
         return None
     return Problem(field=f"{FIELD}.{name}", given=show(value), allowed=allowed, remedy="Correct it, or remove it for the default.")
 
 
-def _usable_vllm() -> list[str]:
+@functools.cache
+def _usable_vllm() -> tuple[str, ...]:
     known = [*vllm.ENGINE, *vllm.FRONTEND]
-    return [name for name in known if name not in OWNED and name not in INTERNAL and not name.startswith(INTERNAL_PREFIXES)]
+    return tuple(name for name in known if name not in OWNED and name not in INTERNAL and not name.startswith(INTERNAL_PREFIXES))
 
 
-def _unknown(name: str, value: Any, allowed: str, known: list[str], owned: Mapping[str, str]) -> Problem:
+@functools.lru_cache(maxsize=4096)
+def _nearest(spelled: str, candidates: tuple[str, ...]) -> str | None:
+    """Remembered: a spec is looked at in each pass, and hundreds of names that are nearly right take half a second of it."""
+    if spelled in candidates:
+        return spelled
+    # Of two texts of which one is much longer no two are near; what is asked may be of any length.
+    near = difflib.get_close_matches(spelled, candidates, n=1, cutoff=0.6) if len(spelled) <= MOST_LETTERS else []
+    return near[0] if near else None
+
+
+def _unknown(name: str, value: Any, allowed: str, known: tuple[str, ...], owned: Mapping[str, str]) -> Problem:
     """The refusal of an argument that does not exist, with the nearest that does."""
     spelled = name.strip("-").replace("-", "_")  # as on vLLM's command line
-    candidates = [*known, *owned]
-    near = [spelled] if spelled in candidates else difflib.get_close_matches(spelled, candidates, n=1, cutoff=0.6)
-    if near and near[0] in owned:
-        remedy = f"Remove it and set {owned[near[0]]}."
+    near = _nearest(spelled, (*known, *owned))
+    if near is not None and near in owned:
+        remedy = f"Remove it and set {owned[near]}."
     elif near:
-        remedy = f"Did you mean {near[0]}?"
+        remedy = f"Did you mean {near}?"
     else:
         remedy = f"Known are {', '.join(known)}." if len(known) <= len(SIMULATED) else "Remove it."
     return Problem(field=f"{FIELD}.{name}", given=_given(name, value), allowed=allowed, remedy=remedy)
