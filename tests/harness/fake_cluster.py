@@ -82,6 +82,8 @@ class FakeCluster:
     flaky: float = 0.0
     """Chance that an agent or a head does not answer."""
     on_scale: Callable[[str, int], None] = lambda revision, target: None
+    stranded: set[str] = field(default_factory=set)
+    """Pods, by uid, on a node that is dead: they neither answer nor go."""
     lives: dict[str, Life] = field(default_factory=dict)
     apps: dict[str, App] = field(default_factory=dict)
     _ips: int = 0
@@ -101,6 +103,8 @@ class FakeCluster:
         pods = self.api.all("Pod")
         self.rng.shuffle(pods)
         for pod in pods:
+            if pod["metadata"]["uid"] in self.stranded:
+                continue
             self._bury(pod) if pod["metadata"].get("deletionTimestamp") else self._run(pod)
         for revision in sorted(self.apps):
             self._serve(revision)
@@ -238,9 +242,8 @@ class FakeCluster:
             replica.state = "PENDING_MIGRATION"
 
     def _at(self, ip: str) -> dict[str, Any] | None:
-        return next(
-            (pod for pod in self.api.all("Pod") if pod.get("status", {}).get("podIP") == ip and pod["status"]["phase"] == "Running"), None
-        )
+        running = [pod for pod in self.api.all("Pod") if pod.get("status", {}).get("phase") == "Running"]
+        return next((pod for pod in running if pod["status"].get("podIP") == ip and pod["metadata"]["uid"] not in self.stranded), None)
 
     # Ray Serve.
 
@@ -267,6 +270,7 @@ class FakeCluster:
             if pod["metadata"]["labels"].get(names.LABEL_RANK) == "0"
             and pod["metadata"]["labels"][names.LABEL_REVISION] == revision
             and pod.get("status", {}).get("phase") == "Running"
+            and pod["metadata"]["uid"] not in self.stranded
         }
         app.replicas = [replica for replica in app.replicas if replica.uid is None or replica.uid in leaders]
         if app.deployed and self.app_error:

@@ -35,7 +35,7 @@ from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
-from llama_operator.lifecycle.observed import timestamp
+from llama_operator.lifecycle.observed import rfc3339, timestamp
 from llama_operator.planning.admission import Unread, known_model
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.ports import ApiError
@@ -263,6 +263,12 @@ class Sim:
         self.cluster.lives.pop(pod["metadata"]["uid"], None)
         self.api.remove(pod)
 
+    def strand(self, pod: dict[str, Any], grace: int = 30) -> None:
+        """The pod's node is dead: the pod is deleted, as the node's controller does it, and nobody is there to end it."""
+        self.cluster.stranded.add(pod["metadata"]["uid"])
+        pod["status"]["conditions"] = [{"type": "Ready", "status": "False", "lastTransitionTime": rfc3339(self.clock.now())}]
+        self.api._begin_deletion(pod, grace)
+
     def crash(self, pod: dict[str, Any]) -> None:
         """The pod's main container ends."""
         state = {"terminated": {"exitCode": 137, "reason": "Error"}}
@@ -344,7 +350,9 @@ class Sim:
             return labels[names.LABEL_REVISION], labels[names.LABEL_GANG]
 
         owner = made["metadata"]["labels"][names.LABEL_DEPLOYMENT]
-        gangs = {gang(pod) for pod in self.pods() if pod["metadata"]["labels"][names.LABEL_DEPLOYMENT] == owner} | {gang(made)}
+        # What a dead node held cannot be used.
+        pods = [pod for pod in self.pods() if pod["metadata"]["uid"] not in self.cluster.stranded]
+        gangs = {gang(pod) for pod in pods if pod["metadata"]["labels"][names.LABEL_DEPLOYMENT] == owner} | {gang(made)}
         if len({revision for revision, _ in gangs}) > 1:
             assert len(gangs) <= self.most_wanted, (
                 f"a rollout uses {len(gangs)} gangs of GPUs, {self.most_wanted} were ever wanted: {sorted(gangs)}"
