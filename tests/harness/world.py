@@ -139,7 +139,7 @@ class Operator:
                 await resync(self.api, self.store, self.queue, ())
                 break
             except ApiError:
-                await asyncio.sleep(1)  # the real process would end here and be started again
+                await asyncio.sleep(1)  # the real one asks again too (control/begin.py)
         settings = self.reconciler.settings
         self.tasks = [
             asyncio.create_task(resync_forever(self.api, self.store, self.queue, settings)),

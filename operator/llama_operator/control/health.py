@@ -2,6 +2,7 @@
 
 starts            not ready      healthy
 stands by, leads  ready          healthy
+cannot begin      not ready      healthy: the API server refuses what a leader begins with, and a restart would not change that
 led, does not     ready          not healthy: it has a few seconds to end, and the kubelet ends one that hangs
 """
 
@@ -19,9 +20,13 @@ class Health:
     held: Callable[[], bool]
     standby: bool = False
     led: bool = False
+    trouble: str = ""
+    """Why leading cannot begin yet."""
 
     def ready(self) -> Mapping[str, Any] | None:
         """None once it can be the next to lead, else what it waits for."""
+        if self.trouble:
+            return {"status": f"leading cannot begin: {self.trouble}"}
         return None if self.standby else {"status": "starting"}
 
     def healthy(self) -> Mapping[str, Any] | None:

@@ -32,15 +32,15 @@ from llama_operator.adapters.models import KnownModels
 from llama_operator.adapters.own_metrics import OwnMetrics
 from llama_operator.adapters.prometheus import Prometheus
 from llama_operator.adapters.ray_serve import RayServe
-from llama_operator.adapters.tokens import load_tokens
+from llama_operator.control.begin import begin
 from llama_operator.control.canary import canary_forever
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
 from llama_operator.control.handlers import observe, watch
 from llama_operator.control.health import Health
-from llama_operator.control.parts import run_until_one_ends
+from llama_operator.control.parts import run_until_one_ends, unless_ended
 from llama_operator.control.reconcile import Reconciler, run_worker
-from llama_operator.control.resync import resync, resync_forever
+from llama_operator.control.resync import resync_forever
 from llama_operator.control.rooms import Rooms
 from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
@@ -75,14 +75,16 @@ async def run(settings: Settings) -> None:
         if not await _first(stop, lease.acquire(unguarded)):
             return
         health.led = True
-        await _lead(settings, own, lease, Kube(api, lease.guard, own.wrote, own.refused), unguarded, stop)
+        await _lead(settings, own, lease, Kube(api, lease.guard, own.wrote, own.refused), unguarded, stop, health)
     finally:
         await lease.release(unguarded)
         await unguarded.close()
         await server.stop()
 
 
-async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event) -> None:
+async def _lead(
+    settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event, health: Health
+) -> None:
     store, queue = Store(), WorkQueue[names.Key]()
     own.queue_depth.set_function(lambda: float(len(queue)))
     own.queue_oldest.set_function(queue.oldest_seconds)
@@ -95,7 +97,9 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
     ):
         # The Lease is renewed from the very start: the first resync of a large cluster may take longer than the Lease lasts.
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
-        tokens = await load_tokens(unguarded, settings.namespace)
+        tokens = await unless_ended(begin(kube, unguarded, store, queue, settings, health), keeper, stop)
+        if tokens is None:
+            return
         agents, serve, clock = HttpAgents(agent_client), RayServe(serve_client), SystemClock()
         reconciler = Reconciler(
             senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store),
@@ -113,7 +117,6 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
                 monotonic=time.monotonic,
             ),
         )
-        await resync(kube, store, queue, settings.watch_namespaces)
         parts = [
             keeper,
             asyncio.create_task(resync_forever(kube, store, queue, settings), name="resync"),
