@@ -83,8 +83,7 @@ def _failures(world: World, gangs: Sequence[Gang], wish: Wish, policy: RetryPoli
     mine = [gang for gang in gangs if gang.revision == revision]
     failures = retry.count(world.failures, revision, mine, policy, now, lost_working=_lost_working(world, gangs))
     message = serving.gave_up(world, revision)
-    waiting = failures.next_retry is not None and now < failures.next_retry
-    if message and not waiting and not retry.is_exhausted(failures, policy):
+    if message and not retry.waits(failures, policy, now) and not retry.is_exhausted(failures, policy):
         return retry.count_refusal(failures, revision, message, policy, now)
     # An application that Serve refuses, or has yet to take, is sent at zero too: its series goes on.
     return retry.anew(failures) if wish.replicas == 0 and serving.has_taken(world, revision) else failures

@@ -6,7 +6,8 @@
     5                     160 s
     6 and later           300 s; after `max_attempts` none, until the spec changes, a replica that had served is lost, or none is wanted
 
-The memory of it lives in the status, so that a restarted operator neither forgets a pause nor starts counting anew.
+The memory of it lives in the status, so that a restarted operator neither forgets a pause nor starts counting anew. A pause that would
+last longer than any may was written by a clock that ran ahead: it is over.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ def may_try(failures: Failures, policy: RetryPolicy, now: float) -> bool:
     """A new gang may be made now."""
     if is_exhausted(failures, policy):
         return False
-    return failures.next_retry is None or now >= failures.next_retry
+    return not waits(failures, policy, now)
+
+
+def waits(failures: Failures, policy: RetryPolicy, now: float) -> bool:
+    """A pause after a failure is running."""
+    return failures.next_retry is not None and 0 < failures.next_retry - now <= policy.max_seconds
 
 
 def count(
@@ -54,6 +60,9 @@ def count(
     """
     if failures.revision != revision:
         failures = Failures(revision=revision)
+    if failures.next_retry is not None and failures.next_retry > now and not waits(failures, policy, now):
+        # Forgotten, not only passed over: it would begin once the clock comes near it, and the status must not name it as the next attempt.
+        failures = replace(failures, next_retry=None)
     every = list(gangs)
     if lost_working and is_exhausted(failures, policy):
         failures = anew(failures)

@@ -132,6 +132,9 @@ def _see_off(world: World, gang: Gang, now: float) -> list[Action]:
     begun = next(pod.drain_since for pod in gang.pods if pod.drain_since is not None)
     if is_drained(world, gang):
         return _delete(gang, f"{gang} finished its streams", "GangDrained")
+    if begun > now + DRAIN_MARGIN_SECONDS:
+        # The clock ran ahead when it was marked: its GPUs must not be held until the clock gets there.
+        return _marks(gang, now, f"{gang} drains since now, not since a time to come", None)
     if now > begun + seconds + DRAIN_MARGIN_SECONDS:
         return _delete(gang, f"{gang} did not finish within {seconds} s", "DrainDeadline")
     if leader.ip and (gang.agent is None or gang.agent.phase != "Draining"):
@@ -165,10 +168,14 @@ def _dismiss(gang: Gang, now: float, why: str) -> list[Action]:
     """A gang that serves drains first; one that does not is deleted."""
     if gang.state is not GangState.READY:
         return _delete(gang, f"{gang}, not serving yet: {why}", "GangDeleted")
+    return _marks(gang, now, f"{gang} drains: {why}", "GangDraining")
+
+
+def _marks(gang: Gang, now: float, why: str, announce: str | None) -> list[Action]:
     return [
         Mark(
-            why=f"{gang} drains: {why}",
-            announce="GangDraining" if pod.rank == 0 else None,
+            why=why,
+            announce=announce if pod.rank == 0 else None,
             pod=pod.name,
             uid=pod.uid,
             labels={names.LABEL_TRAFFIC: "false"},

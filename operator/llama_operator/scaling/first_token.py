@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llama_operator.scaling.sane import number
+from llama_operator.scaling.sane import number, past
 from llama_operator.scaling.signals import Load
 from llama_operator.scaling.votes import Demand, Vote
 from llama_operator.telemetry import names as metric
@@ -58,6 +58,11 @@ class Correction:
         factor, since = number(memory.get("factor")), number(memory.get("since"))
         good = factor is not None and since is not None and 1 <= factor <= MOST_FACTOR
         return cls(factor=factor or 1.0, since=since or 0.0, late_since=number(memory.get("lateSince"))) if good else cls()
+
+    def as_of(self, now: float) -> Correction:
+        """The same with no moment to come."""
+        late = None if self.late_since is None else past(self.late_since, now)
+        return replace(self, since=past(self.since, now), late_since=late)
 
     def memory(self, now: float) -> dict[str, Any]:
         """For the status; nothing where nothing is late and nothing corrected any more."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llama_operator.scaling.sane import numbers
+from llama_operator.scaling.sane import numbers, past
 
 KEPT = 16
 DEFAULT_SECONDS = 120.0
@@ -64,17 +64,20 @@ class Loads:
         """`ready` of `wanted` replicas serve `now`. Fewer that are missing than before: the oldest orders arrived, when the `newest` of the
         ready became so, or now where that is not known: nobody may have looked, or seen, for hours since.
 
-        A number that somebody else lowered takes the newest orders with it first: they did not arrive.
+        A number that somebody else lowered takes the newest orders with it first: they did not arrive. An order of a time to come, written
+        by a clock that ran ahead, is one of now, and no sample where it arrived.
         """
         missing = min(max(wanted - ready, 0), MOST_ORDERS)
         lowered = 0 if self.wanted is None else max(self.wanted - wanted, 0)
         orders, samples = list(self.orders[: max(len(self.orders) - lowered, 0)]), list(self.samples)
         while len(orders) > missing:
             order = orders.pop(0)
+            if order > past(order, now):
+                continue
             arrived = newest if newest is not None and order < newest < now else now
             samples.append(min(round(max(arrived - order, 0.0)), MOST_SECONDS))
         orders += [round(now)] * (missing - len(orders))
-        return replace(self, orders=tuple(orders), samples=tuple(samples[-KEPT:]))
+        return replace(self, orders=tuple(past(order, now) for order in orders), samples=tuple(samples[-KEPT:]))
 
     def ordered(self, change: int, wanted: int, now: float) -> Loads:
         """After `wanted` was changed by `change`: so many more orders, or the newest of them given up."""

@@ -177,7 +177,7 @@ def _decide(policy: Policy, signals: Load | Missing, replicas: Replicas, memory:
     seen = demand(signals, replicas.ready, policy.in_flight_per_replica, service, policy.ttft_seconds, policy.percentile)
     signals_now = {vote.signal: vote.replicas for vote in seen.votes if vote.replicas is not None} if len(seen.votes) > 1 else {}
     window = Window.of(memory, policy.scale_up_seconds, _down_seconds(policy, loads))
-    correction = Correction.of(memory.get("correction"))
+    correction = Correction.of(memory.get("correction")).as_of(now)
     correction = correction.unseen() if window.gap(now) else correction
     if policy.ttft_seconds is not None:
         since = now if signals.first_tokens_since is None else signals.first_tokens_since

@@ -33,6 +33,13 @@ def numbers(values: object, most: float = MOST_COUNT) -> tuple[float, ...] | Non
     return None if None in found else tuple(value for value in found if value is not None)
 
 
+def past(moment: float, now: float) -> float:
+    """A remembered moment, written in whole seconds. One to come was written by a clock that ran ahead: waiting for it could take for ever,
+    so it counts as now.
+    """
+    return min(moment, float(round(now)))
+
+
 def replicas(value: float) -> float | None:
     """A demand in replicas, at most MOST_REPLICAS; None where it is not a number: then nothing is known of it."""
     return None if math.isnan(value) else min(value, float(MOST_REPLICAS))

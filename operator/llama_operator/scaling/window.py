@@ -81,7 +81,9 @@ class Window:
         return now - now % self.bucket < newest or now - newest > max(GAP_SECONDS, GAP_BUCKETS * self.bucket)
 
     def add(self, now: float, value: int, wanted: int) -> Window:
-        """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted."""
+        """The window after a look at `now` that recommended `value` while `wanted` replicas were wanted. What is remembered of a time to
+        come was written by a clock that ran ahead: it begins now, or is forgotten.
+        """
         start = now - now % self.bucket
         # What lies before a gap is kept for the maximum, but continuity starts anew.
         broken = not self.points or self.gap(now)
@@ -93,12 +95,12 @@ class Window:
             points[-1] = (start, max(points[-1][1], value))
         else:
             points.append((start, value))
+        above, least = self.above_since, self.above_least
+        if above is None or above > now:
+            above, least = now, value
         if value <= wanted:
             return replace(self, since=since, points=tuple(points), above_since=None, above_least=0)
-        least = value if self.above_since is None else min(self.above_least, value)
-        return replace(
-            self, since=since, points=tuple(points), above_since=now if self.above_since is None else self.above_since, above_least=least
-        )
+        return replace(self, since=since, points=tuple(points), above_since=above, above_least=min(least, value))
 
     def up_covered(self, now: float) -> bool:
         """The need for more has lasted long enough."""

@@ -104,3 +104,20 @@ def test_serves_own_refusal_counts_as_an_attempt() -> None:
     fifth = Failures(revision=NEW, attempts=5)
     assert retry.count_refusal(fifth, NEW, "x", POLICY, NOW).next_retry is None
     assert retry.count_refusal(fifth, OLD, "x", POLICY, NOW).attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("ahead", "waits"), [(-1, False), (0, False), (0.5, True), (300, True), (300.5, False), (3600, False), (1e9, False)]
+)
+def test_a_pause_that_is_longer_than_any_can_be_is_over(ahead: float, waits: bool) -> None:
+    """An operator whose clock ran ahead wrote it; until the clock gets there nothing would be made."""
+    before = Failures(revision=NEW, attempts=1, reason="OutOfMemory", message="x", next_retry=NOW + ahead, counted_until=NOW)
+    assert retry.waits(before, POLICY, NOW) is waits
+    assert retry.may_try(before, POLICY, NOW) is not waits
+
+
+def test_a_pause_that_cannot_be_does_not_begin_once_the_clock_comes_near_it() -> None:
+    before = Failures(revision=NEW, attempts=1, reason="OutOfMemory", message="x", next_retry=NOW + 3600, counted_until=NOW)
+    after = retry.count(before, NEW, [], POLICY, NOW)
+    assert (after.attempts, after.next_retry) == (1, None)
+    assert retry.may_try(after, POLICY, NOW + 3500)

@@ -329,3 +329,14 @@ def test_the_pinned_manifests_are_what_is_made() -> None:
     assert isinstance(create, Create)
     assert create.manifest == pinned().gang_pods(0)[0]
     assert "__GANG__" not in str(create.manifest)
+
+
+def test_a_drain_that_began_in_the_future_is_dated_anew_and_has_its_usual_deadline() -> None:
+    """An operator whose clock ran ahead marked it; its GPUs would be held until the clock gets there."""
+    scene = drain_scene(in_flight=3, drain_since=NOW + 3600).says(2, running=[0, 1])
+    (mark,) = steps(scene.world(), 1).actions
+    assert isinstance(mark, Mark)
+    assert (mark.pod, mark.annotations) == (f"demo-{N}-g1-0", {names.ANNOTATION_DRAIN_SINCE: "2026-09-21T14:13:20Z"})
+    assert mark.announce is None
+    a_little = drain_scene(in_flight=3, drain_since=NOW + DRAIN_MARGIN_SECONDS).says(2, running=[0, 1])
+    assert told(steps(a_little.world(), 1).actions) == []
