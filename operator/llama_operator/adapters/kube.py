@@ -31,6 +31,11 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     return client.ApiClient(settings)
 
 
+def apart(api: client.ApiClient) -> client.ApiClient:
+    """A client of the same server that shares no connection with the other."""
+    return client.ApiClient(api.configuration)
+
+
 class Kube:
     """Implements Reader and Writer."""
 
@@ -40,8 +45,14 @@ class Kube:
         guard: Callable[[], None] = lambda: None,
         on_write: Callable[[str, str], None] | None = None,
         on_error: Callable[[str, int], None] | None = None,
+        patience: float | None = None,
     ) -> None:
-        """`guard` raises NotLeader when this process must not write; `on_write(verb, kind)` and `on_error(method, status)` count."""
+        """`guard` raises NotLeader when this process must not write; `on_write(verb, kind)` and `on_error(method, status)` count.
+
+        `patience`: no request takes more seconds, and none uses the connection of another. Where one of several API servers is lost, all
+        connections to it hang, and whoever asks again must not be given the next of them.
+        """
+        self._patience = patience
         self._api = api
         self._on_error = on_error or (lambda _method, _status: None)
         self._guard = guard
@@ -153,6 +164,9 @@ class Kube:
     ) -> dict[str, Any]:
         seconds = TIMEOUT_SECONDS if method == "GET" else WRITE_TIMEOUT_SECONDS
         headers = {"Accept": "application/json", "Content-Type": content_type}
+        if self._patience is not None:
+            seconds = min(seconds, self._patience)
+            headers["Connection"] = "close"
         method, url, headers, body, _ = await self._api.param_serialize(
             method,
             path,

@@ -28,7 +28,7 @@ class Lease:
     """Acquires and renews the Lease; `guard` is what every write asks first."""
 
     def __init__(self, namespace: str, name: str, identity: str, duration: float) -> None:
-        """`duration` in seconds; the Lease is renewed every fifth of it."""
+        """`duration` in seconds; the Lease is renewed every fifth of it (`turn`)."""
         self._namespace, self._name, self._identity, self._duration = namespace, name, identity, duration
         self._observation = Observation(duration=duration)
         self._renewed_at: float | None = None
@@ -37,6 +37,11 @@ class Lease:
     def held(self) -> bool:
         """This process may write."""
         return may_write(self._renewed_at, self._duration, MARGIN_SECONDS, time.monotonic())
+
+    @property
+    def turn(self) -> float:
+        """Seconds from one renewal to the next; also what one of its requests may take, so that two can hang and the Lease be kept."""
+        return self._duration / 5
 
     def guard(self) -> None:
         """Raises NotLeader when this process may not write."""
@@ -50,13 +55,15 @@ class Lease:
             if self._observation.holder != waiting:
                 waiting = self._observation.holder
                 log.info("standing by", lease=f"{self._namespace}/{self._name}", holder=waiting)
-            await asyncio.sleep(self._duration / 5)
+            await asyncio.sleep(self.turn)
         log.info("leading", lease=f"{self._namespace}/{self._name}", identity=self._identity)
 
     async def keep(self, kube: Kube) -> None:
-        """Renew until it cannot be done in time. Raises NotLeader then."""
+        """Renew until it cannot be done in time. Raises NotLeader then. One that hung has used up its turn: the next comes at once."""
+        begun = time.monotonic()
         while True:
-            await asyncio.sleep(self._duration / 5)
+            await asyncio.sleep(max(begun + self.turn - time.monotonic(), 0.0))
+            begun = time.monotonic()
             if not self.held:
                 raise NotLeader("the Lease ran out before it could be renewed: this process was frozen, or the API server was away")
             if not await self._try(kube) and self._observation.holder not in ("", self._identity):

@@ -25,7 +25,7 @@ from llama_operator.adapters.clock import SystemClock
 from llama_operator.adapters.events import Events
 from llama_operator.adapters.http_server import HttpServer
 from llama_operator.adapters.hub import Hub
-from llama_operator.adapters.kube import Kube, connect
+from llama_operator.adapters.kube import Kube, apart, connect
 from llama_operator.adapters.lease import Lease
 from llama_operator.adapters.model_files.hub import HubReader
 from llama_operator.adapters.models import KnownModels
@@ -66,7 +66,7 @@ async def run(settings: Settings) -> None:
     server = HttpServer(healthy=health.healthy, ready=health.ready, expose=own.exposition)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)
-    unguarded = Kube(api, on_error=own.refused)
+    unguarded = Kube(apart(api), on_error=own.refused, patience=lease.turn)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -79,6 +79,7 @@ async def run(settings: Settings) -> None:
     finally:
         await lease.release(unguarded)
         await unguarded.close()
+        await api.close()
         await server.stop()
 
 
