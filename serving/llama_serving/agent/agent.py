@@ -67,7 +67,7 @@ class Agent:
         )
         self._phase: Phase = "Starting"
         self._stopping = asyncio.Event()
-        self._drained_until: float | None = None
+        self._drained_until: float | None = None  # monotonic: a clock that is set neither cuts streams nor holds GPUs
         self._ray_pid: int | None = None
         self._start = ""
         self._draining: asyncio.Task[None] | None = None  # kept: the loop holds its tasks only weakly
@@ -274,7 +274,7 @@ class Agent:
 
     async def drain(self, seconds: float) -> None:
         """Take this pod out: not ready any more, its Ray node drained by the GCS. Again is harmless; a later deadline does not extend."""
-        until = time.time() + seconds
+        until = time.monotonic() + seconds
         if self._drained_until is not None and self._drained_until <= until:
             return
         self._drained_until = until
@@ -286,7 +286,7 @@ class Agent:
 
     async def _drain_node(self, node_id: str) -> None:
         """Ask until Ray agrees or the deadline is over: a node that Serve does not know to be leaving keeps its replica, and its GPUs."""
-        while self._drained_until is not None and (left := self._drained_until - time.time()) > 0:
+        while self._drained_until is not None and (left := self._drained_until - time.monotonic()) > 0:
             try:
                 refused = await asyncio.to_thread(
                     ray_internals.drain_node,
@@ -315,7 +315,7 @@ class Agent:
 
     async def _wait_for_streams(self) -> None:
         await asyncio.sleep(SETTLE_SECONDS)  # see the constant
-        while self._drained_until is not None and time.time() < self._drained_until:
+        while self._drained_until is not None and time.monotonic() < self._drained_until:
             snap = self.look()
             if snap.engine is None or not snap.engine_alive or snap.engine.in_flight == 0:
                 return
