@@ -225,6 +225,14 @@ CASES = (
         labels={"degraded": "HeadLost"},
     ),
     Case(
+        alert="LlamaHeadStaysDown",
+        bad=lambda ns: [state(ns, degraded="HeadLost")],
+        good=lambda ns: [state(ns, degraded="GangIncomplete")],
+        at=8,
+        summary="WHERE: the Ray head has been down for five minutes: after ten every engine ends",
+        labels={"degraded": "HeadLost"},
+    ),
+    Case(
         alert="LlamaAutoscalerBlind",
         bad=lambda ns: [state(ns, metrics="PrometheusUnreachable", scaling="Holding")],
         good=lambda ns: [state(ns), *replicas(ns, 1, 1), *engine(ns, 0, 0)],

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from tests.harness import promtool
-from tests.unit.telemetry.cases import BURNS, Case, Series, latencies, objective, own, posts, replicas, steady
+from tests.unit.serving.test_agent_process import CONFIG
+from tests.unit.telemetry.cases import BURNS, Case, Series, latencies, objective, own, posts, replicas, state, steady
 from tests.unit.telemetry.test_rules import ALERTS, expected, needed, suite
 
 from llama_operator.telemetry.generate import document
+from llama_operator.telemetry.rules.alerts import ENGINES_END_SECONDS
 from llama_operator.telemetry.rules.rule import Alert
+from llama_serving.agent.raystart import ray_environment
+from llama_serving.agent.settings import from_environment
 
 
 def the(name: str) -> Alert:
@@ -69,6 +73,19 @@ def test_requests_are_held_for_a_quarter_of_an_hour_only_where_a_quarter_of_an_h
         suite("long", series, alert.name, "45m", [told(alert, "WHERE: 4 requests are open and no token comes out")]),
     ]
     assert promtool.failures(tmp_path, needed(alert.name), tests) == ""
+
+
+def test_a_head_that_is_away_for_four_minutes_wakes_nobody(tmp_path: Path) -> None:
+    series = [(state("a", degraded="HeadLost")[0], "1x4 stale")]
+    alert = the("LlamaHeadStaysDown")
+    tests = [suite(f"{minute} min", series, alert.name, f"{minute}m", []) for minute in (4, 6, 8)]
+    assert promtool.failures(tmp_path, needed(alert.name), tests) == ""
+
+
+def test_whoever_is_woken_for_a_head_has_half_of_what_the_engines_wait_for_it() -> None:
+    replica = from_environment({"LLAMA_ROLE": "replica", "LLAMA_CONFIG": CONFIG.to_json(), "LLAMA_HEAD": "head:6379"})
+    waits = ray_environment(replica, {}, fast_path=False, store=False)["RAY_gcs_rpc_server_reconnect_timeout_s"]
+    assert float(waits) == ENGINES_END_SECONDS == 2 * the("LlamaHeadStaysDown").hold
 
 
 def test_two_restarts_within_half_an_hour_are_no_flapping(tmp_path: Path) -> None:

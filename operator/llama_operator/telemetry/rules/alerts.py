@@ -30,6 +30,8 @@ HELD_SECONDS = 900
 """From zero, requests are held for as long as a replica loads: 405B takes minutes."""
 GONE_SECONDS = 3600
 """For so long is a release of the operator missed that vanished beside another: nothing tells that it was uninstalled."""
+ENGINES_END_SECONDS = 600
+"""After the head was lost: Ray's nodes wait no longer for it (`llama_serving/agent/raystart.py`). Whoever is woken needs half of it."""
 STUCK_END_SECONDS = 600
 """A drain has 300 s, and a pod's end 30 more (lifecycle/revision.py)."""
 
@@ -175,7 +177,16 @@ def operating(pace: Pace) -> list[Alert]:
             hold=120,
             severity="warning",
             summary=f"{WHERE}: the Ray head is gone or does not answer",
-            description="Requests are served. Nothing is scaled or replaced until the head is back.",
+            description="Requests are served, for ten minutes at most. Nothing is scaled or replaced until the head is back.",
+        ),
+        Alert(
+            name="LlamaHeadStaysDown",
+            expr=f"{_state('degraded', 'HeadLost')} > 0",
+            hold=ENGINES_END_SECONDS / 2,
+            severity="critical",
+            summary=f"{WHERE}: the Ray head has been down for five minutes: after ten every engine ends",
+            description="Requests are served. Ten minutes after the head was lost Ray's nodes end, and the engines with them; a head on a "
+            "dead node is replaced only when somebody says that the node is off.",
         ),
         Alert(
             name="LlamaAutoscalerBlind",
