@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from llama_operator.adapters.kinds import CHILD_KINDS
 from llama_operator.adapters.tokens import Tokens
 from llama_operator.control.store import Store
 from llama_operator.lifecycle import actions as act
@@ -17,6 +18,13 @@ from llama_operator.rendering import guards, names
 from llama_operator.rendering.context import RenderContext
 
 log = structlog.get_logger(__name__)
+
+WRITTEN_KINDS = frozenset({"Pod", *CHILD_KINDS})
+"""What is ever made from a manifest. The Secret of `MakeToken` is rendered here, from no manifest that was read."""
+
+
+class Astray(Exception):
+    """A step would write what is no child of the LlamaDeployment under work: a mistake in the operator, and nothing was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,11 @@ class Outcome:
 async def execute(
     hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, actions: Sequence[act.Action]
 ) -> Outcome:
-    """Do the actions. Raises NotLeader when the Lease is lost half way: then nothing more must be done."""
+    """Do the actions. Raises NotLeader when the Lease is lost half way: then nothing more must be done. Raises Astray before the first one
+    when one of them is not to be done.
+    """
+    for action in actions:
+        _keep_to(world.key, action)
     outcome = Outcome()
     for action in actions:
         try:
@@ -57,6 +69,21 @@ async def execute(
             log.info("did", action=type(action).__name__, why=action.why, what=_what(action))
             outcome.done.append(action)
     return outcome
+
+
+def _keep_to(key: names.Key, action: act.Action) -> None:
+    """The operator may write everywhere; for one LlamaDeployment it writes in that one's namespace, whatever a pinned manifest says."""
+    match action:
+        case act.Create(manifest=manifest) | act.Apply(manifest=manifest):
+            kind, metadata = manifest.get("kind"), manifest.get("metadata") or {}
+            what = f"{type(action).__name__} {kind} {metadata.get('name')}"
+            if kind not in WRITTEN_KINDS:
+                raise Astray(f"{what} for {key} is refused: only {', '.join(sorted(WRITTEN_KINDS))} are made of manifests")
+            if metadata.get("namespace") != key.namespace:
+                where = f"namespace {metadata['namespace']}" if metadata.get("namespace") else "no namespace"
+                raise Astray(f"{what} for {key} is refused: its manifest names {where}, not {key.namespace}")
+        case _:
+            pass  # every other step takes its namespace from the LlamaDeployment itself
 
 
 async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, action: act.Action) -> bool:

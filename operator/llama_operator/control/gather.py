@@ -37,7 +37,7 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
     # A pod whose owner is another LlamaDeployment is one of a predecessor with the same name: it is the garbage collector's.
     pods = [Pod.of(item) for item in manifests if _owned(item, metadata["uid"])]
     objects = _objects(senses.store, key, metadata["uid"])
-    pinned = _pinned(objects)
+    pinned = _pinned(objects, key, metadata["uid"])
     agents, serve, (gpus, holders) = await asyncio.gather(
         _ask_agents(senses, pods), _ask_heads(senses, pods, pinned, metadata["uid"]), _look_for_gpus(senses, pods, gpu_resource)
     )
@@ -69,11 +69,11 @@ def _objects(store: Store, key: names.Key, uid: str) -> dict[tuple[str, str], di
 
 def pinned_revisions(store: Store, key: names.Key, uid: str) -> dict[str, Pinned]:
     """What the ControllerRevisions of a LlamaDeployment keep, by revision."""
-    return _pinned(_objects(store, key, uid))
+    return _pinned(_objects(store, key, uid), key, uid)
 
 
-def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, Pinned]:
-    read = (from_controller_revision(item) for (kind, _), item in objects.items() if kind == "ControllerRevision")
+def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]], key: names.Key, uid: str) -> dict[str, Pinned]:
+    read = (from_controller_revision(item, key, uid) for (kind, _), item in objects.items() if kind == "ControllerRevision")
     return {pinned.revision: pinned for pinned in read if pinned is not None}
 
 

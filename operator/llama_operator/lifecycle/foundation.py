@@ -12,7 +12,7 @@ from llama_operator.lifecycle.diff import first_difference
 from llama_operator.lifecycle.observed import Pod, World
 from llama_operator.lifecycle.rollout import GONE_GRACE_SECONDS
 from llama_operator.rendering import names
-from llama_operator.rendering.revision import Pinned
+from llama_operator.rendering.revision import Pinned, is_of_newer_operator
 
 CONTROLLER_REVISION = "ControllerRevision"
 CLAIM = "PersistentVolumeClaim"
@@ -44,6 +44,12 @@ def revision_objects(world: World, pinned: Pinned, record: Mapping[str, Any] | N
     """
     actions: list[Action] = []
     if record is not None:
+        name = record["metadata"]["name"]
+        live = world.objects.get((CONTROLLER_REVISION, name))
+        if live is not None and not is_of_newer_operator(live):
+            # Its data cannot be changed. It was not read, so it is not the one that we would have made (`from_controller_revision`).
+            why, uid = f"{CONTROLLER_REVISION} {name} is not as the operator wrote it", live["metadata"].get("uid")
+            actions.append(Delete(why=why, announce="RevisionRemoved", kind=CONTROLLER_REVISION, name=name, uid=uid))
         actions.append(Create(why=f"revision {pinned.revision} begins", announce="RevisionCreated", manifest=record))
     return actions + _head_and_its_needs(world, pinned)
 

@@ -89,18 +89,58 @@ def to_controller_revision(context: RenderContext, pinned: Pinned, number: int) 
     }
 
 
-def from_controller_revision(manifest: Mapping[str, Any]) -> Pinned | None:
-    """What `to_controller_revision` kept; None when another hand wrote it."""
-    data = manifest.get("data") or {}
-    revision = manifest.get("metadata", {}).get("labels", {}).get(names.LABEL_REVISION)
+def from_controller_revision(manifest: Mapping[str, Any], key: names.Key, uid: str) -> Pinned | None:
+    """What `to_controller_revision` kept for the LlamaDeployment `key` with that uid; None when another hand wrote it.
+
+    Whoever may write ControllerRevisions in a namespace may write there what they like, and the operator makes what it reads back. So only
+    what it would have made itself is read: the same kinds, under the same names, of the same owner, and in the same namespace. A pod's spec
+    is the user's anyway (spec.podTemplate).
+    """
+    data, metadata = _mapping(manifest.get("data")), _mapping(manifest.get("metadata"))
+    revision = _mapping(metadata.get("labels")).get(names.LABEL_REVISION)
     fields = ("head", "headService", "gang", "application")
-    if data.get("schema") != PIN_SCHEMA or not revision or any(field not in data for field in fields):
+    if data.get("schema") != PIN_SCHEMA or not isinstance(revision, str) or not revision or any(field not in data for field in fields):
         return None
-    return Pinned(
-        revision=revision,
-        head=data["head"],
-        head_service=data["headService"],
-        head_store=data.get("headStore"),
-        gang=tuple(data["gang"]),
-        application=data["application"],
+    if (metadata.get("name"), metadata.get("namespace")) != (names.revision_object(key.name, revision), key.namespace):
+        return None
+    head, service, store, gang = data["head"], data["headService"], data.get("headStore"), data["gang"]
+    if not isinstance(gang, list) or not gang:
+        return None
+    name, head_name, common = key.name, names.head(key.name, revision), names.revision_labels(key.name, revision)
+    expected: list[tuple[Any, str, str, Mapping[str, str]]] = [
+        (head, "Pod", head_name, {**common, names.LABEL_COMPONENT: names.HEAD}),
+        (service, "Service", head_name, common),
+    ]
+    if store is not None:
+        expected.append((store, "PersistentVolumeClaim", names.head_store(name, revision), common))
+    for rank, pod in enumerate(gang):
+        # Traffic is left out: the label of a running pod is the operator's to change, and that of a pinned one was never selected by.
+        place = names.gang_labels(name, revision, pods.GANG_PLACEHOLDER, rank)
+        place.pop(names.LABEL_TRAFFIC)
+        expected.append((pod, "Pod", names.gang_pod(name, revision, pods.GANG_PLACEHOLDER, rank), place))
+    if not all(_is_child(child, kind, child_name, wanted, key.namespace, uid) for child, kind, child_name, wanted in expected):
+        return None
+    return Pinned(revision=revision, head=head, head_service=service, head_store=store, gang=tuple(gang), application=data["application"])
+
+
+def is_of_newer_operator(manifest: Mapping[str, Any]) -> bool:
+    """Is this a record of a format to come? It is not read, and kept for whoever reads it."""
+    schema = _mapping(manifest.get("data")).get("schema")
+    return isinstance(schema, int) and schema > PIN_SCHEMA
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_child(manifest: Any, kind: str, name: str, labels: Mapping[str, str], namespace: str, uid: str) -> bool:
+    """Is this the child of that kind and name, of the LlamaDeployment with that uid and of nobody else?"""
+    metadata = _mapping(_mapping(manifest).get("metadata"))
+    owners = metadata.get("ownerReferences")
+    said = (_mapping(manifest).get("kind"), metadata.get("name"), metadata.get("namespace"))
+    return (
+        said == (kind, name, namespace)
+        and labels.items() <= _mapping(metadata.get("labels")).items()
+        and isinstance(owners, list)
+        and [_mapping(owner).get("uid") for owner in owners] == [uid]
     )

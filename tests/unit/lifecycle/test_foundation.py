@@ -95,6 +95,16 @@ def test_a_revision_whose_children_are_all_there_is_left_alone() -> None:
     assert revision_objects(world, kept, None) == []
 
 
+@pytest.mark.parametrize(("schema", "removed"), [(1, True), (None, True), ("1", True), (2, False)])
+def test_a_record_that_is_not_ours_gives_way_and_one_of_a_newer_operator_stays(schema: object, removed: bool) -> None:
+    there = keyed(record())
+    there["ControllerRevision", f"demo-{NEW}"]["data"]["schema"] = schema
+    actions = revision_objects(Scene().head().world(pinned={}, objects=there), pinned(), record())
+    gone = [(action.kind, action.name, action.uid) for action in actions if isinstance(action, Delete)]
+    assert gone == ([("ControllerRevision", f"demo-{NEW}", f"uid-demo-{NEW}")] if removed else [])
+    assert what(actions)[len(gone)] == ("Create", "ControllerRevision")
+
+
 def test_a_lost_head_is_made_again_and_nothing_else() -> None:
     kept = pinned()
     assert kept.head_store is not None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.harness.builders import KEY, NEW, OLD, OPTIONS, Scene, context, pinned, raw_spec, record, spec
+from tests.harness.builders import KEY, NEW, OLD, OPTIONS, UID, Scene, context, pinned, raw_spec, record, spec
 
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.plan import Wish
 from llama_operator.lifecycle.revision import as_it_runs, keep_running, make_wish, render_context, revision_of, serving_config
+from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderOptions
+from llama_operator.rendering.pods import number_gang
 from llama_operator.rendering.revision import from_controller_revision, render
 from llama_serving.config import ServingConfig
 
@@ -186,16 +190,72 @@ def test_a_refused_spec_keeps_what_ran_and_touches_nothing_shared() -> None:
 
 
 def test_what_is_pinned_is_read_back_as_it_was() -> None:
-    assert from_controller_revision(record(size=2, gpus=8)) == pinned(size=2, gpus=8)
+    assert from_controller_revision(record(size=2, gpus=8), KEY, UID) == pinned(size=2, gpus=8)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"data": {"schema": 2}}, {"data": None}, {"data": {"schema": 1}}, {"metadata": {"name": "x"}}],
-    ids=["newer", "empty", "half", "unlabelled"],
+    [{"data": {"schema": 2}}, {"data": None}, {"data": {"schema": 1}}, {"metadata": {"name": "x"}}, {"data": "text"}, {"metadata": None}],
+    ids=["newer", "empty", "half", "unlabelled", "no map", "no metadata"],
 )
 def test_a_record_that_another_hand_wrote_is_not_used(change: dict[str, Any]) -> None:
-    assert from_controller_revision({**record(), **change}) is None
+    assert from_controller_revision({**record(), **change}, KEY, UID) is None
+
+
+ELSEWHERE = names.Key("kube-system", KEY.name)
+FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    # what is wrong with it: how it is made so
+    "a head in another namespace": lambda kept: kept["data"]["head"]["metadata"].update(namespace="kube-system"),
+    "a head without a namespace": lambda kept: kept["data"]["head"]["metadata"].pop("namespace"),
+    "a head that is no pod": lambda kept: kept["data"]["head"].update(kind="Secret"),
+    "a head that is no manifest": lambda kept: kept["data"].update(head="text"),
+    "a head without metadata": lambda kept: kept["data"]["head"].update(metadata=None),
+    "a head of another name": lambda kept: kept["data"]["head"]["metadata"].update(name="pwn"),
+    "a head without our labels": lambda kept: kept["data"]["head"]["metadata"].update(labels={}),
+    "a head of another deployment": lambda kept: kept["data"]["head"]["metadata"]["labels"].update({names.LABEL_DEPLOYMENT: "other"}),
+    "a head of another owner": lambda kept: kept["data"]["head"]["metadata"]["ownerReferences"][0].update(uid="other"),
+    "a head of two owners": lambda kept: kept["data"]["head"]["metadata"]["ownerReferences"].append({"uid": "other"}),
+    "a head of no owner": lambda kept: kept["data"]["head"]["metadata"].update(ownerReferences=None),
+    "a Service in another namespace": lambda kept: kept["data"]["headService"]["metadata"].update(namespace="kube-system"),
+    "a Service that is a Role": lambda kept: kept["data"]["headService"].update(kind="Role"),
+    "a store that is a Secret": lambda kept: kept["data"]["headStore"].update(kind="Secret"),
+    "a store that is empty": lambda kept: kept["data"].update(headStore={}),
+    "a store in another namespace": lambda kept: kept["data"]["headStore"]["metadata"].update(namespace="kube-system"),
+    "a gang's second pod in another namespace": lambda kept: kept["data"]["gang"][1]["metadata"].update(namespace="kube-system"),
+    "a gang's pods in another order": lambda kept: kept["data"]["gang"].reverse(),
+    "a gang with its number filled in": lambda kept: kept["data"].update(gang=number_gang(kept["data"]["gang"], 0)),
+    "a gang without pods": lambda kept: kept["data"].update(gang=[]),
+    "a gang that is no list": lambda kept: kept["data"].update(gang={}),
+    "a record beside the one that we keep": lambda kept: kept["metadata"].update(name="demo-mine"),
+    "a record of another revision than its manifests": lambda kept: kept["metadata"]["labels"].update({names.LABEL_REVISION: OLD}),
+}
+
+
+@pytest.mark.parametrize("sentence", FORGERIES)
+def test_a_record_whose_manifests_are_not_as_we_name_them_is_not_used(sentence: str) -> None:
+    """The operator makes what a record says, and may make more than the tenant who wrote it: pods in kube-system, for one."""
+    kept = copy.deepcopy(record(size=2, gpus=8))
+    FORGERIES[sentence](kept)
+    assert from_controller_revision(kept, KEY, UID) is None
+
+
+@pytest.mark.parametrize(("key", "uid"), [(ELSEWHERE, UID), (names.Key("llm", "other"), UID), (KEY, "of a predecessor")])
+def test_a_record_of_another_deployment_is_not_used(key: names.Key, uid: str) -> None:
+    assert from_controller_revision(record(), key, uid) is None
+
+
+def test_what_others_add_to_a_record_or_a_newer_operator_pins_besides_is_read() -> None:
+    kept = copy.deepcopy(record(size=2))
+    kept["metadata"]["labels"] = {names.LABEL_REVISION: NEW, names.LABEL_DEPLOYMENT: KEY.name, "team": "search"}
+    kept["metadata"]["ownerReferences"].append({"uid": "of a backup"})
+    kept["data"]["aNewField"] = {"kind": "Job"}
+    for manifest in (kept["data"]["head"], *kept["data"]["gang"]):
+        manifest["metadata"]["labels"].update({"team": "search", names.LABEL_TRAFFIC: "new"})
+        manifest["spec"]["aNewField"] = 1
+    kept["data"]["headStore"] = None
+    read = from_controller_revision(kept, KEY, UID)
+    assert read is not None
+    assert (read.head, read.head_store, read.gang) == (kept["data"]["head"], None, tuple(kept["data"]["gang"]))
 
 
 def test_raw_and_read_specs_are_the_same() -> None:
