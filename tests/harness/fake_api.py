@@ -151,7 +151,7 @@ class FakeApi:
         if identity(manifest) not in self.objects:
             if manifest["kind"] != "Event":
                 self._check_child(manifest)
-            made = _copy(self.put(manifest))
+            made = _copy(self.put(_merge({}, manifest)))  # what is null is not there
         await self._end("create", manifest)
         return made
 

@@ -123,6 +123,8 @@ class Reason(StrEnum):
     """A gang lost a pod."""
     REPLICA_FAILED = "ReplicaFailed"
     """A replica failed while others serve."""
+    NAME_TAKEN = "NameTaken"
+    """An object of somebody else's bears the name of a child, and is left as it is; the message names it, its owner and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from llama_operator.control.store import Store
 from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, Serve, Unknown, World
 from llama_operator.lifecycle.status import failures_from_json, ready_pods
+from llama_operator.lifecycle.taken import Taken, taken
 from llama_operator.planning.hardware.requests import Holder, gpu_holders
 from llama_operator.ports import Agents, ApiError, Reader, ServeApi
 from llama_operator.rendering import names
@@ -36,7 +37,9 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
     manifests = await senses.reader.list("Pod", key.namespace, f"{names.LABEL_DEPLOYMENT}={key.name}")
     # A pod whose owner is another LlamaDeployment is one of a predecessor with the same name: it is the garbage collector's.
     pods = [Pod.of(item) for item in manifests if _owned(item, metadata["uid"])]
-    objects = _objects(senses.store, key, metadata["uid"])
+    deleting = bool(metadata.get("deletionTimestamp"))
+    known = _objects(senses.store, key, metadata["uid"])
+    objects, others = (known, []) if deleting else await _look_for_shared(senses.reader, key, metadata["uid"], known)
     pinned = _pinned(objects, key, metadata["uid"])
     agents, serve, (gpus, holders) = await asyncio.gather(
         _ask_agents(senses, pods), _ask_heads(senses, pods, pinned, metadata["uid"]), _look_for_gpus(senses, pods, gpu_resource)
@@ -45,13 +48,14 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
         key=key,
         uid=metadata["uid"],
         generation=int(metadata.get("generation") or 0),
-        deleting=bool(metadata.get("deletionTimestamp")),
+        deleting=deleting,
         finalizers=tuple(metadata.get("finalizers") or ()),
         pods=pods,
         agents=agents,
         serve=serve,
         pinned=pinned,
         objects=objects,
+        taken=others,
         gpus=gpus,
         holders=holders,
         failures=failures_from_json(raw.get("status") or {}),
@@ -65,6 +69,26 @@ def _owned(manifest: Mapping[str, Any], uid: str) -> bool:
 
 def _objects(store: Store, key: names.Key, uid: str) -> dict[tuple[str, str], dict[str, Any]]:
     return {place: item for place, item in store.children(key).items() if _owned(item, uid)}
+
+
+async def _look_for_shared(
+    reader: Reader, key: names.Key, uid: str, known: Mapping[tuple[str, str], dict[str, Any]]
+) -> tuple[dict[tuple[str, str], dict[str, Any]], list[Taken]]:
+    """The children, with those that the store does not know (yet, or any more: without our labels no watch tells of them); and what others
+    have under the names of those that are not there. Nothing is asked where all are known. Raises ApiError.
+    """
+    unknown = [place for place in names.shared(key.name) if place not in known]
+    found = await asyncio.gather(*(reader.get(kind, key.namespace, name) for kind, name in unknown))
+    objects, others = dict(known), list[Taken]()
+    for place, manifest in zip(unknown, found, strict=True):
+        if manifest is None:
+            continue
+        other = taken(manifest, key, uid)
+        if other is None:
+            objects[place] = manifest
+        else:
+            others.append(other)
+    return objects, others
 
 
 def pinned_revisions(store: Store, key: names.Key, uid: str) -> dict[str, Pinned]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.lifecycle.taken import Taken
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned
@@ -260,6 +261,8 @@ class World:
     """By revision."""
     objects: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     """Children that are not pods, by kind and name."""
+    taken: Sequence[Taken] = ()
+    """Objects of others under the names of children that are not there."""
     gpus: Sequence[NodeGpus] | Unknown = field(default_factory=lambda: Unknown("not looked up"))
     holders: Sequence[Holder] = ()
     """The pods that hold those GPUs, of any namespace."""

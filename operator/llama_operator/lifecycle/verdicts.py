@@ -189,6 +189,10 @@ def degraded(world: World, plan: Plan, revision: str | None) -> Condition:
         if isinstance(view, Unknown):
             message = f"the Ray head does not answer ({view.reason}): requests are served, scaling waits"
             return _condition(kind, "True", Reason.HEAD_LOST, message)
+    # Last: the others end by themselves or have alerts of their own, this one stays until somebody acts.
+    taken = [str(other) for other in world.taken if not other.leaving]
+    if taken and not world.deleting:
+        return _condition(kind, "True", Reason.NAME_TAKEN, "; ".join(taken))
     return _condition(kind, "False", Reason.HEALTHY, "nothing is known to be broken")
 
 

@@ -51,6 +51,11 @@ def service(name: str) -> str:
     return name
 
 
+def shared(name: str) -> tuple[tuple[str, str], ...]:
+    """Kind and name of the children that belong to no revision. They bear the LlamaDeployment's name, as may somebody else's object."""
+    return ("Service", service(name)), ("PodDisruptionBudget", name), ("NetworkPolicy", name)
+
+
 def revision_object(name: str, revision: str) -> str:
     """The ControllerRevision of one revision."""
     return f"{name}-{revision}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.harness.builders import NEW, OLD, Scene, a_head, context, pinned, record
+from tests.harness.builders import KEY, NEW, OLD, UID, Scene, a_head, context, pinned, record
 
 from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
@@ -15,6 +15,8 @@ from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads
 from llama_operator.lifecycle.gangs import GangState
 from llama_operator.lifecycle.observed import Agent, RootCause
 from llama_operator.lifecycle.revision import shared_objects as wanted_shared
+from llama_operator.lifecycle.taken import Taken, taken
+from llama_operator.rendering import names
 
 NOW = 1_790_000_000.0
 
@@ -41,13 +43,53 @@ def what(actions: list[Action]) -> list[tuple[str, str]]:
     return named
 
 
-def test_shared_objects_are_applied_when_they_are_not_there() -> None:
+def test_shared_objects_are_made_and_not_applied_when_they_are_not_there() -> None:
     world = Scene().world(objects={})
     assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [
-        ("Apply", "Service"),
-        ("Apply", "PodDisruptionBudget"),
-        ("Apply", "NetworkPolicy"),
+        ("Create", "Service"),
+        ("Create", "PodDisruptionBudget"),
+        ("Create", "NetworkPolicy"),
     ]
+
+
+def test_the_shared_objects_that_are_looked_for_are_those_that_are_made() -> None:
+    made = [(item["kind"], item["metadata"]["name"]) for item in wanted_shared(context(), 2, 1)]
+    assert tuple(made) == names.shared("demo")
+
+
+def test_an_object_of_somebody_else_is_not_written_and_the_others_are() -> None:
+    world = Scene().world(objects={}, taken=[Taken(kind="Service", name="demo")])
+    assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [("Create", "PodDisruptionBudget"), ("Create", "NetworkPolicy")]
+
+
+def owner(kind: str, name: str, uid: str, *, controller: bool = True) -> dict[str, Any]:
+    return {"apiVersion": "x/v1", "kind": kind, "name": name, "uid": uid, "controller": controller}
+
+
+OURS, PREDECESSOR = owner(names.KIND, "demo", UID), owner(names.KIND, "demo", "of a predecessor")
+OTHERS: dict[str, tuple[list[dict[str, Any]] | None, Taken | None]] = {
+    # sentence: the owners, what is found
+    "ours": ([OURS], None),
+    "ours, and a backup's too": ([owner("Backup", "b", "b", controller=False), OURS], None),
+    "nobody's": (None, Taken(kind="Service", name="demo")),
+    "a controller's": (
+        [owner("Team", "t", "t", controller=False), owner("Database", "postgres", "u")],
+        Taken(kind="Service", name="demo", owner="Database postgres"),
+    ),
+    "somebody's who does not control it": ([owner("Team", "t", "t", controller=False)], Taken(kind="Service", name="demo", owner="Team t")),
+    "that of one that bore our name before us": (
+        [PREDECESSOR],
+        Taken(kind="Service", name="demo", owner="LlamaDeployment demo", leaving=True),
+    ),
+    "that of another LlamaDeployment": ([owner(names.KIND, "b", "b")], Taken(kind="Service", name="demo", owner="LlamaDeployment b")),
+}
+
+
+@pytest.mark.parametrize("sentence", OTHERS)
+def test_whose_an_object_is(sentence: str) -> None:
+    owners, found = OTHERS[sentence]
+    service = {"kind": "Service", "metadata": {"name": "demo", "ownerReferences": owners}}
+    assert taken(service, KEY, UID) == found
 
 
 def test_shared_objects_that_are_as_wanted_are_not_written() -> None:
