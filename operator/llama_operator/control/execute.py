@@ -96,8 +96,9 @@ async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: Rende
                 return False
             _remember(hands.store, made)
         case act.MakeToken():
-            if context is not None:
-                await hands.writer.create(guards.token_secret(context, hands.tokens.token(world.uid)))
+            if context is None:
+                return False
+            return await hands.writer.create(guards.token_secret(context, hands.tokens.token(world.uid))) is not None
         case act.Apply(manifest=manifest):
             _remember(hands.store, await hands.writer.apply(manifest))
         case act.Delete(kind=kind, name=name, uid=uid, grace_seconds=grace):

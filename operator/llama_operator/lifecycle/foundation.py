@@ -21,6 +21,9 @@ SERVICE = "Service"
 FAILED_HEAD_SECONDS = 10.0
 """How long a head that failed is left to be looked at. A head costs no GPU, and nothing can load without it: it is tried for ever."""
 
+NO_CONFIG = "CreateContainerConfigError"
+"""The kubelet's word for a Secret or ConfigMap of a container's environment that is not there. It looks again by itself."""
+
 HANDOVER_SECONDS = 10.0
 """How long an old head stays after the current one let users in: until every node knows, requests still come to it. An order of magnitude
 above kube-proxy's own pause of 1 s (https://kubernetes.io/docs/reference/networking/virtual-ips/#optimizing-iptables-mode-performance)."""
@@ -78,6 +81,20 @@ def _head_and_its_needs(world: World, pinned: Pinned) -> list[Action]:
         actions.append(MakeToken(why="the pods of this LlamaDeployment need it"))
         actions.append(Create(why=f"revision {pinned.revision} has no head", announce="HeadCreated", manifest=pinned.head))
     return actions
+
+
+def lost_token(world: World, already: Sequence[Action], coming: Sequence[Action]) -> list[Action]:
+    """The token's Secret, which the operator may not read: somebody may have deleted it, or the garbage collector may have taken that of a
+    predecessor after ours was found to be there already. So it is made, if it is not there, before pods that need it, and while one waits
+    for something of the kind. The token is the same each time.
+    """
+    if any(isinstance(action, MakeToken) for action in already):
+        return []
+    waiting = [pod.name for pod in world.pods if not pod.deleting and (pod.waiting or "").startswith(NO_CONFIG)]
+    pods = any(isinstance(action, Create) and action.manifest["kind"] == "Pod" for action in coming)
+    if not waiting and not pods:
+        return []
+    return [MakeToken(why=f"{waiting[0]} may wait for it" if waiting else "the pods of this LlamaDeployment need it")]
 
 
 def ended_heads(world: World, now: float) -> list[Action]:

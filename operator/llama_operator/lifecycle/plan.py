@@ -71,6 +71,7 @@ def plan(world: World, wish: Wish | None, policy: RetryPolicy, now: float) -> Pl
     actions += foundation.ended_heads(world, now)
     actions += foundation.revision_objects(world, pinned, wish.record)
     actions += foundation.old_heads(world, pinned.revision)
+    actions += foundation.lost_token(world, actions, steps.actions)
     actions += steps.actions
     actions += serving.serve_steps(world, gangs, steps.victims, pinned, steps.serving, may_try=may_try)
     actions += serving.traffic_steps(world, gangs, steps.victims, pinned.revision)

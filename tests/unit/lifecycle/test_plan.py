@@ -56,6 +56,39 @@ def test_at_rest_a_pass_does_nothing() -> None:
     assert list(decided(world).actions) == []
 
 
+NO_SECRET = 'CreateContainerConfigError: secret "demo-ray-token" not found'
+WITHOUT_TOKEN: dict[str, tuple[Scene, int, int]] = {
+    # sentence: scene, wanted replicas, how often the token is made
+    "a replica's pod waits for it": (
+        Scene().head().gang(0, GangState.READY).gang(1, GangState.PENDING, waiting=NO_SECRET).says(2, running=[0]),
+        2,
+        1,
+    ),
+    "the head waits for it": (Scene().head(phase="Pending", ready=False, ready_since=None, ip=None, waiting=NO_SECRET), 0, 1),
+    "a replica is to come": (Scene().head().gang(0, GangState.READY).says(1, running=[0]), 2, 1),
+    "head and replica are to come": (Scene(), 1, 1),
+    "a pod that goes waits for it": (
+        Scene().head().gang(0, GangState.READY).gang(1, GangState.TERMINATING, waiting=NO_SECRET).says(1, running=[0]),
+        1,
+        0,
+    ),
+    "a pod waits for its image": (
+        Scene().head().gang(0, GangState.READY).gang(1, GangState.PENDING, waiting="ImagePullBackOff: no").says(2, running=[0]),
+        2,
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", WITHOUT_TOKEN)
+def test_the_token_is_made_again_before_pods_that_need_it_and_while_one_may_wait_for_it(sentence: str) -> None:
+    scene, replicas, times = WITHOUT_TOKEN[sentence]
+    actions = decided(settled(scene, replicas), replicas).actions
+    kinds = [action.manifest["kind"] if isinstance(action, Create) else type(action).__name__ for action in actions]
+    assert kinds.count("MakeToken") == times
+    assert "Pod" not in kinds or kinds.index("MakeToken") < kinds.index("Pod")
+
+
 def test_the_same_world_gives_the_same_plan_whatever_the_order_of_its_pods() -> None:
     world = settled(Scene().head().gang(0, GangState.READY).gang(1, GangState.FAILED).gang(2, GangState.LOADING).says(3, running=[0]))
     turned = replace(world, pods=tuple(reversed(world.pods)))
