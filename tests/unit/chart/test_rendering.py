@@ -83,6 +83,28 @@ def test_podmonitors_copy_the_labels_that_the_autoscaler_selects_by(helm: Helm) 
     assert {LABEL_DEPLOYMENT, LABEL_REVISION, LABEL_COMPONENT} <= set(serving["spec"]["podTargetLabels"])
 
 
+LIMITS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # sentence: values, limits of the serving pods' PodMonitor
+    "as shipped": ({}, {"sampleLimit": 20000, "labelLimit": 64, "bodySizeLimit": "16MB"}),
+    "others": (
+        {"samples": 5000000, "labels": 30, "bodySize": "1.5GiB"},
+        {"sampleLimit": 5000000, "labelLimit": 30, "bodySizeLimit": "1.5GiB"},
+    ),
+    "none": ({"samples": 0, "labels": 0, "bodySize": 0}, {}),
+    "none of the body": ({"bodySize": "0"}, {"sampleLimit": 20000, "labelLimit": 64}),
+}
+
+
+@pytest.mark.parametrize("sentence", LIMITS)
+def test_a_serving_pod_cannot_fill_the_prometheus_that_everybody_is_scaled_by(helm: Helm, sentence: str) -> None:
+    values, limits = LIMITS[sentence]
+    operator, serving = helm.render({"monitoring": {"podMonitors": {"servingLimits": values}}}, [POD_MONITOR]).of_kind("PodMonitor")
+    names = ("sampleLimit", "labelLimit", "bodySizeLimit")
+    assert {name: serving["spec"][name] for name in names if name in serving["spec"]} == limits
+    # The operator's own series grow with the LlamaDeployments, and nobody else has a say in them.
+    assert not set(names) & set(operator["spec"])
+
+
 def test_podmonitors_select_every_serving_pod_and_nothing_else_of_the_operator(helm: Helm) -> None:
     rendered = helm.render(HIGHLY_AVAILABLE)
     labels = {"serving": common_labels("demo"), "operator": rendered.pod["metadata"]["labels"]}

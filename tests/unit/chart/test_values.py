@@ -145,6 +145,8 @@ REFUSED: list[tuple[Values, str]] = [
     ({"ports": {"health": 80}}, "health"),
     ({"reconcile": {"workers": 0}}, "workers"),
     ({"monitoring": {"podMonitors": {"enabled": "yes"}}}, "enabled"),
+    ({"monitoring": {"podMonitors": {"servingLimits": {"samples": -1}}}}, "samples"),
+    ({"monitoring": {"podMonitors": {"servingLimits": {"bodySize": "16 MB"}}}}, "bodySize"),
     ({"hub": {"endpoint": ""}}, "endpoint"),
     ({"cost": {"gpuHourPrices": {"H100": 2}}}, "H100"),
     ({"cost": {"gpuHourPrices": {"nvidia-h100-80gb": "2.5"}}}, "gpuHourPrices"),

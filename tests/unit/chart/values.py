@@ -15,7 +15,12 @@ HIGHLY_AVAILABLE: dict[str, Any] = {
     "replicas": 2,
     "prometheus": {"url": "http://prometheus-operated.monitoring.svc:9090", "staleSeconds": 30},
     "monitoring": {
-        "podMonitors": {"enabled": True, "intervalSeconds": 15, "labels": {"release": "kube-prometheus-stack"}},
+        "podMonitors": {
+            "enabled": True,
+            "intervalSeconds": 15,
+            "labels": {"release": "kube-prometheus-stack"},
+            "servingLimits": {"samples": 50000, "labels": 0, "bodySize": "64MB"},
+        },
         "dashboards": {"label": {"name": "dashboard", "value": "llama"}, "annotations": {"grafana_folder": "Llama"}},
     },
     "cost": {
