@@ -19,6 +19,7 @@ from typing import Any, cast
 import kopf
 
 from llama_operator.adapters.kinds import CHILD_KINDS, KINDS
+from llama_operator.api.depth import shallow_copy
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -126,7 +127,7 @@ def make_registry(deliver: Deliver, settings: Settings) -> kopf.OperatorRegistry
     registry = kopf.OperatorRegistry()
 
     async def receive(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 - Kopf's name of the argument
-        deliver(type, _plain(body))
+        deliver(type, shallow_copy(body))
 
     for kind in (names.KIND, "Pod", *CHILD_KINDS):
         place = KINDS[kind]
@@ -169,16 +170,3 @@ class _Backoffs:
 
     def __iter__(self) -> Any:
         return itertools.chain((1, 1, 2, 3, 5, 8), itertools.repeat(15))
-
-
-def _plain(body: Any) -> dict[str, Any]:
-    """Kopf's read-only view as the plain dict that it wraps."""
-    return {key: _unwrap(value) for key, value in dict(body).items()}
-
-
-def _unwrap(value: Any) -> Any:
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {key: _unwrap(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_unwrap(item) for item in value]
-    return value
