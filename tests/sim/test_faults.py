@@ -92,7 +92,7 @@ def test_what_is_nested_too_deeply_is_refused_alone_and_nothing_is_made_of_it() 
 
     async def story(sim: Sim) -> None:
         sim.apply(podTemplate=shallow_copy(deep))
-        sim.apply(OTHER)
+        sim.apply(OTHER, context={"maxTokens": 64})  # of a revision of its own: the fake Serve knows applications by that
         await sim.until(lambda: sim.status(OTHER).get("ready") == "1/1", 120)
         said = sim.condition("Accepted")
         assert (said["status"], said["reason"], sim.status()["phase"]) == ("False", "Invalid", "Invalid")

@@ -36,18 +36,24 @@ Deliver = Callable[[str | None, dict[str, Any]], None]
 
 
 def observe(store: Store, queue: WorkQueue[names.Key], event: str | None, manifest: dict[str, Any]) -> None:
-    """One event: the store learns of it, and the LlamaDeployment it concerns is looked at."""
+    """One event: the store learns of it, and the LlamaDeployment it concerns is looked at.
+
+    Unless it only tells of a status: nearly always that of our own last pass. A status that says something new in every pass, as an agent
+    may bring about, would else make a pass for each write without any pause.
+    """
     metadata, kind = manifest["metadata"], manifest["kind"]
     if kind == names.KIND:
         key: names.Key | None = names.Key(metadata["namespace"], metadata["name"])
     else:
         key = names.key_of(metadata.get("labels") or {}, metadata["namespace"])
+    only_status = False
     if kind != "Pod":
         if event == "DELETED":
             store.drop(kind, metadata["namespace"], metadata["name"], metadata.get("uid"))
         else:
             store.put(manifest)
-    if key:
+        only_status = kind == names.KIND and not store.heard(manifest, gone=event == "DELETED")
+    if key and not only_status:
         queue.add(key)
 
 

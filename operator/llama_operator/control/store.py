@@ -29,6 +29,7 @@ class Store:
         self._objects: dict[Id, dict[str, Any]] = {}
         self._put_at: dict[Id, int] = {}
         self._puts = 0
+        self._heard: dict[Id, dict[str, Any]] = {}
 
     def put(self, manifest: dict[str, Any]) -> None:
         """An object as the API server just gave it."""
@@ -39,6 +40,21 @@ class Store:
             self._objects[key] = manifest
             self._puts += 1
             self._put_at[key] = self._puts
+
+    def heard(self, manifest: Mapping[str, Any], *, gone: bool = False) -> bool:
+        """An event told of this object: True where it tells anything but a status that changed since the event before.
+
+        Asked of events alone, each against the one before: what a LIST or a write's answer told already may be what no pass has seen.
+        """
+        metadata = manifest["metadata"]
+        key = (manifest["kind"], metadata["namespace"], metadata["name"])
+        if gone:
+            self._heard.pop(key, None)
+            return True
+        # The generation changes with the spec.
+        told = {name: value for name, value in metadata.items() if name not in ("resourceVersion", "managedFields")}
+        before, self._heard[key] = self._heard.get(key), told
+        return told != before
 
     def mark(self) -> int:
         """This moment, for `replace_kind`: take it before a LIST."""
