@@ -21,9 +21,18 @@ class Unknown:
     reason: str
 
 
-def timestamp(text: str | None) -> float | None:
-    """An RFC 3339 time of the Kubernetes API in seconds since 1970; None where there is none."""
-    return datetime.fromisoformat(text).timestamp() if text else None
+def timestamp(text: Any) -> float | None:
+    """An RFC 3339 time of the Kubernetes API in seconds since 1970; None where there is none.
+
+    Nor where it cannot be read: whoever may edit pods may spoil an annotation, and that must not stop what looks at everybody's pods.
+    """
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+        return read.timestamp() if read.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def rfc3339(now: float) -> str:

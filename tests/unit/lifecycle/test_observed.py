@@ -99,6 +99,13 @@ def test_times_of_the_api_server_are_read_and_written_in_seconds() -> None:
     assert (rfc3339(NOW), timestamp("2026-09-21T14:13:20Z"), timestamp(None), timestamp("")) == ("2026-09-21T14:13:20Z", NOW, None, None)
 
 
+@pytest.mark.parametrize("said", ["x", "", "12", "2026-09-21", "2026-09-21T14:13:20", "2026-13-01T00:00:00Z", "９"])
+def test_a_time_that_somebody_spoilt_is_none(said: str) -> None:
+    spoilt = manifest(annotations={names.ANNOTATION_DRAIN_SINCE: said})
+    assert Pod.of(spoilt).drain_since is None
+    assert timestamp(3) is None
+
+
 def test_an_agents_answer_is_read() -> None:
     body = {
         "phase": "LoadingWeights",
