@@ -9,6 +9,7 @@ import sys
 import structlog
 from pydantic import ValidationError
 
+from llama_operator.adapters.kube import allow_deep_json
 from llama_operator.control.logs import set_up
 from llama_operator.control.settings import Settings
 from llama_operator.control.wiring import run
@@ -25,6 +26,7 @@ def main() -> int:
             print(f"{field}: {problem['msg']} (given: {problem['input']!r})", file=sys.stderr)
         return 2
     set_up(settings.log_level, settings.log_format)
+    allow_deep_json()
     log = structlog.get_logger("llama_operator")
 
     async def run_and_exit() -> None:

@@ -28,6 +28,7 @@ from llama_operator.adapters.tokens import Tokens
 from llama_operator.api.problems import Problem
 from llama_operator.control.execute import Hands
 from llama_operator.control.gather import Senses
+from llama_operator.control.handlers import observe
 from llama_operator.control.reconcile import Reconciler, run_worker
 from llama_operator.control.resync import resync, resync_forever
 from llama_operator.control.rooms import Rooms
@@ -129,11 +130,11 @@ class Operator:
         """Watch, list, work. Like `control.wiring`, with the fake's watch in Kopf's place."""
         events: dict[str, asyncio.Queue[tuple[str, dict[str, Any]]]] = {kind: asyncio.Queue() for kind in (names.KIND, "Pod", *CHILD_KINDS)}
 
-        def observe(event: str, manifest: dict[str, Any]) -> None:
+        def tell(event: str, manifest: dict[str, Any]) -> None:
             if manifest["kind"] in events:
                 events[manifest["kind"]].put_nowait((event, manifest))
 
-        self._unwatch = self.api.watch(observe)
+        self._unwatch = self.api.watch(tell)
         while True:
             try:
                 await resync(self.api, self.store, self.queue, ())
@@ -151,16 +152,7 @@ class Operator:
         while True:
             event, manifest = await events.get()
             await asyncio.sleep(self.rng.random() * 0.2)
-            metadata = manifest["metadata"]
-            if manifest["kind"] != "Pod":
-                if event == "DELETED":
-                    self.store.drop(manifest["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
-                else:
-                    self.store.put(manifest)
-            is_root = manifest["kind"] == names.KIND
-            key = names.Key(metadata["namespace"], metadata["name"]) if is_root else names.key_of(metadata["labels"], metadata["namespace"])
-            if key:
-                self.queue.add(key)
+            observe(self.store, self.queue, event, manifest)
 
     async def kill(self) -> None:
         """SIGKILL: at whatever await each task is."""

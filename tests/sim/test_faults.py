@@ -11,6 +11,7 @@ from tests.harness.builders import KEY
 from tests.harness.virtual_time import run_virtually
 from tests.harness.world import Sim
 
+from llama_operator.api.depth import CUT, shallow_copy
 from llama_operator.control import reconcile
 from llama_operator.ports import NotLeader
 from llama_operator.rendering import names
@@ -80,6 +81,45 @@ def test_a_poisoned_deployment_is_told_once_and_tried_again_while_others_go_on(m
         assert told(sim) == [("Warning", 2)]
         sim.faults.clear()
         await sim.operator.kill()
+
+    live(story)
+
+
+def test_what_is_nested_too_deeply_is_refused_alone_and_nothing_is_made_of_it() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(CUT):
+        deep = {"a": deep}
+
+    async def story(sim: Sim) -> None:
+        sim.apply(podTemplate=shallow_copy(deep))
+        sim.apply(OTHER, context={"maxTokens": 64})  # of a revision of its own: the fake Serve knows applications by that
+        await sim.until(lambda: sim.status(OTHER).get("ready") == "1/1", 120)
+        said = sim.condition("Accepted")
+        assert (said["status"], said["reason"], sim.status()["phase"]) == ("False", "Invalid", "Invalid")
+        assert "spec.podTemplate: more levels" in said["message"]
+        assert not any(pod["metadata"]["name"].startswith(f"{KEY.name}-") for pod in sim.api.all("Pod"))
+        sim.apply()
+        await sim.until(lambda: sim.status().get("ready") == "1/1", 120)
+
+    live(story)
+
+
+def test_a_resync_that_trips_ends_nothing_and_the_next_one_repairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(sim: Sim) -> None:
+        sim.apply()
+        await sim.until(sim.settled, 120)
+        replace, rounds = sim.operator.store.replace_kind, [0]
+
+        def trip(*given: Any) -> None:
+            rounds[0] += 1
+            if rounds[0] <= 2:
+                raise KeyError("uid")
+            replace(*given)
+
+        monkeypatch.setattr(sim.operator.store, "replace_kind", trip)
+        await asyncio.sleep(4 * sim.settings.resync_seconds)
+        assert rounds[0] > 3
+        sim.operator.check()
 
     live(story)
 

@@ -5,11 +5,12 @@ all of it would be held in the operator's memory.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
+
+from llama_operator.api.depth import TooDeep, read_json
 
 
 def make_client(timeout: float | httpx.Timeout, *, proxies: bool) -> httpx.AsyncClient:
@@ -61,6 +62,6 @@ async def ask(
 def parsed(answer: httpx.Response) -> Any:
     """What the JSON of an answer says. Raises ValueError."""
     try:
-        return json.loads(answer.content)
-    except RecursionError:
+        return read_json(answer.content)
+    except TooDeep:
         raise ValueError("JSON that is nested too deeply") from None

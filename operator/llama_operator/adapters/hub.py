@@ -7,12 +7,13 @@ user's token, which the operator by design cannot read. A gated model is therefo
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
+
+from llama_operator.api.depth import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +97,7 @@ class Hub:
 def parse_config(raw: bytes, url: str) -> dict[str, Any] | HubProblem:
     """The object in the text of a config.json."""
     try:
-        config = json.loads(raw)
-    except (ValueError, RecursionError):
+        config = read_json(raw)
+    except ValueError:
         return HubProblem(f"{url} is not JSON")
     return config if isinstance(config, dict) else HubProblem(f"{url} holds no JSON object")

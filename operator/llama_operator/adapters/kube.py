@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import aiohttp
 from kubernetes.aio import client, config
 
 from llama_operator.adapters.kinds import KINDS
+from llama_operator.api.depth import CUT, is_shallow, shallow_copy
 from llama_operator.ports import CONFLICT, NOT_FOUND, ApiError, Conflict
 from llama_operator.rendering import names
 
@@ -18,7 +20,18 @@ TIMEOUT_SECONDS = 10.0
 WRITE_TIMEOUT_SECONDS = 4.0
 """Shorter than the Lease's margin (`lease.MARGIN_SECONDS`): a write that was allowed has ended before another may lead."""
 PAGE_SIZE = 500
+RECURSION_LIMIT = 24_000
+"""Python's JSON goes one call deeper with each level, a copy two (Kopf makes some), and Python allows a thousand. The API server lets a
+tenant store ten thousand levels (https://github.com/kubernetes-sigs/json, `maxDepth`); a list or an event has some more around them."""
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+def allow_deep_json() -> None:
+    """Let this process read whatever the API server sends: our own requests cut it, but Kopf reads the same objects, and would end by one.
+
+    No more than that: what agents answer may be deeper still, and must end at this limit and not at the stack's, of eight megabytes.
+    """
+    sys.setrecursionlimit(max(RECURSION_LIMIT, sys.getrecursionlimit()))
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> client.ApiClient:
@@ -190,8 +203,10 @@ class Kube:
 def _parse(status: int, text: bytes, what: str) -> dict[str, Any]:
     try:
         body = json.loads(text) if text else {}
-    except ValueError as error:
-        raise ApiError(status, "NotJson", f"{what}: the answer is not JSON") from error
+    except (ValueError, RecursionError) as error:
+        raise ApiError(status, "NotJson", f"{what}: the answer is not JSON, or nested without end") from error
+    if not is_shallow(body, CUT):
+        body = shallow_copy(body)
     if status < 300 and isinstance(body, dict):
         return body
     reason = str(body.get("reason", "")) if isinstance(body, dict) else ""

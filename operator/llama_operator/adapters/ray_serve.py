@@ -9,6 +9,7 @@ from urllib.parse import quote
 import httpx
 
 from llama_operator.adapters.bounded import ask, parsed
+from llama_operator.lifecycle.causes import words
 from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
 from llama_operator.ports import ServeError
 from llama_serving.config import APP_NAME, DASHBOARD_PORT
@@ -81,7 +82,7 @@ def read_view(body: Mapping[str, Any], deployment: str) -> Serve:
         deployed=True,
         app_status=str(app.get("status", "")),
         deployment_status=str(found.get("status", "")),
-        message=str(found.get("message") or app.get("message") or ""),
+        message=words(str(found.get("message") or app.get("message") or "")),
         target=found.get("target_num_replicas"),
         replicas=replicas,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from llama_operator.api.depth import CUT, DEEPEST, is_shallow
 from llama_operator.api.engine_args import check_args
 from llama_operator.api.problems import Problem, show
 from llama_operator.api.rule import Look
@@ -57,6 +58,8 @@ def validate(obj: Any) -> list[Problem]:
     if not isinstance(obj, dict):
         return [_document(obj)]
     raw = _looked_at(obj)
+    if too_deep := _depth(raw):
+        return too_deep  # whatever else is wrong: to look for it one would have to go down there
     problems = [*_model_problems(raw)]
     refused = {problem.field for problem in problems}
     look = Look(raw)
@@ -72,9 +75,9 @@ def warnings(obj: Any) -> list[Problem]:
 
     They say nothing of what `validate` refuses, and like it never raise.
     """
-    if not isinstance(obj, dict):
+    if not isinstance(obj, dict) or _depth(raw := _looked_at(obj)):
         return []
-    look = Look(_looked_at(obj))
+    look = Look(raw)
     return [problem for rule in WARNINGS if (problem := rule.problem(look))]
 
 
@@ -84,6 +87,22 @@ def _looked_at(obj: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _document(obj: Any) -> Problem:
     return Problem(field="document", given=show(obj), allowed=f"an object of kind {KIND}", remedy=f"Begin with apiVersion: {API_VERSION}.")
+
+
+def _depth(raw: dict[str, Any]) -> list[Problem]:
+    """What is nested too deeply: the fields whose content the schema leaves open, else the whole spec, else all that is looked at."""
+    look = Look(raw)
+    for fields in (("spec.podTemplate", "spec.engine.args"), ("spec",)):
+        deep = [field for field in fields if not is_shallow(look.at(field))]
+        if deep:
+            return [_too_deep(field) for field in deep]
+    # The API server's own metadata.managedFields are as deep as what somebody applied; nothing of them is rendered.
+    return [] if is_shallow(raw, CUT) else [_too_deep("document")]
+
+
+def _too_deep(field: str) -> Problem:
+    given, allowed = "more levels of objects and lists within each other", f"at most {DEEPEST} levels"
+    return Problem(field=field, given=given, allowed=allowed, remedy="Take out what is nested deeper: no pod and no engine needs it.")
 
 
 def _model_problems(raw: Mapping[str, Any]) -> list[Problem]:

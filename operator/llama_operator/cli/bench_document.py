@@ -11,10 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from llama_operator.api.depth import read_json
 from llama_operator.api.problems import Problem
 from llama_operator.cli.files import read_text
 from llama_operator.cli.refusals import BadInput, quoted
-from llama_operator.cli.texts import json_text, read_json
+from llama_operator.cli.texts import json_text
 
 SCHEMA_VERSION: Literal[1] = 1
 LIMIT = 32_000_000

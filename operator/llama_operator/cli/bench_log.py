@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llama_operator.api.depth import read_json
 from llama_operator.cli.bench_driver import MARK
-from llama_operator.cli.texts import read_json
 
 MOST_BYTES = 64 * 1024 * 1024
 """Of one result when it is unpacked: 10,000 requests take half a megabyte."""

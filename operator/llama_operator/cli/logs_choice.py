@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llama_operator.api.depth import read_json
 from llama_operator.api.problems import Problem
 from llama_operator.cli.refusals import BadInput, quoted
-from llama_operator.cli.texts import plain, read_json
+from llama_operator.cli.texts import plain
 from llama_operator.lifecycle.observed import Pod
 from llama_operator.rendering import names
 

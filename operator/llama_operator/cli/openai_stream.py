@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from llama_operator.cli.texts import read_json
+from llama_operator.api.depth import read_json
 
 FIRST_SECONDS = 900.0
 """For the next byte. A head holds requests while replicas load, which takes minutes for a large model."""

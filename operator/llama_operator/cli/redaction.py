@@ -2,7 +2,7 @@
 
     objects     values under names that say that they are secret; every environment variable but those of ours that hold none; data of
                 Secrets and ConfigMaps; the copies that kubectl, kapp or Rancher keep of what was applied; then every text that is left.
-                A text that is JSON is an object; what is deeper than `texts.DEEPEST` is taken out whole
+                A text that is JSON is an object; what is deeper than `api.depth.DEEPEST` is taken out whole
     texts       what is known by its form (PEM, JWT, hub, cloud and forge tokens, credentials in URLs and headers), what stands after a name
                 that says so, what follows the word prompt, and long runs of hex or base64 that could be a key
     log lines   only ours, which are JSON; of other programs' lines the number. A prompt has no form: where one could be, nothing is kept
@@ -16,7 +16,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from llama_operator.cli.texts import DEEPEST, TooDeep, json_text, read_json
+from llama_operator.api.depth import DEEPEST, TooDeep, read_json
+from llama_operator.cli.texts import json_text
 
 GONE = "[redacted]"
 

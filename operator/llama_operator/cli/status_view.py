@@ -107,10 +107,7 @@ def _condition(item: Mapping[str, Any], now: float) -> dict[str, Any]:
 
 def _age(when: Any, now: float) -> int | None:
     """Seconds since a time of the API; None where there is none, or it is no time."""
-    try:
-        then = timestamp(when)
-    except (TypeError, ValueError):
-        return None
+    then = timestamp(when)
     return None if then is None else max(0, round(now - then))
 
 

@@ -19,6 +19,7 @@ from typing import Any, cast
 import kopf
 
 from llama_operator.adapters.kinds import CHILD_KINDS, KINDS
+from llama_operator.api.depth import shallow_copy
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
@@ -35,18 +36,24 @@ Deliver = Callable[[str | None, dict[str, Any]], None]
 
 
 def observe(store: Store, queue: WorkQueue[names.Key], event: str | None, manifest: dict[str, Any]) -> None:
-    """One event: the store learns of it, and the LlamaDeployment it concerns is looked at."""
+    """One event: the store learns of it, and the LlamaDeployment it concerns is looked at.
+
+    Unless it only tells of a status: nearly always that of our own last pass. A status that says something new in every pass, as an agent
+    may bring about, would else make a pass for each write without any pause.
+    """
     metadata, kind = manifest["metadata"], manifest["kind"]
     if kind == names.KIND:
         key: names.Key | None = names.Key(metadata["namespace"], metadata["name"])
     else:
         key = names.key_of(metadata.get("labels") or {}, metadata["namespace"])
+    only_status = False
     if kind != "Pod":
         if event == "DELETED":
             store.drop(kind, metadata["namespace"], metadata["name"], metadata.get("uid"))
         else:
             store.put(manifest)
-    if key:
+        only_status = kind == names.KIND and not store.heard(manifest, gone=event == "DELETED")
+    if key and not only_status:
         queue.add(key)
 
 
@@ -126,7 +133,7 @@ def make_registry(deliver: Deliver, settings: Settings) -> kopf.OperatorRegistry
     registry = kopf.OperatorRegistry()
 
     async def receive(type: str | None, body: Any, **_: Any) -> None:  # noqa: A002 - Kopf's name of the argument
-        deliver(type, _plain(body))
+        deliver(type, shallow_copy(body))
 
     for kind in (names.KIND, "Pod", *CHILD_KINDS):
         place = KINDS[kind]
@@ -169,16 +176,3 @@ class _Backoffs:
 
     def __iter__(self) -> Any:
         return itertools.chain((1, 1, 2, 3, 5, 8), itertools.repeat(15))
-
-
-def _plain(body: Any) -> dict[str, Any]:
-    """Kopf's read-only view as the plain dict that it wraps."""
-    return {key: _unwrap(value) for key, value in dict(body).items()}
-
-
-def _unwrap(value: Any) -> Any:
-    if isinstance(value, dict) or hasattr(value, "items"):
-        return {key: _unwrap(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_unwrap(item) for item in value]
-    return value

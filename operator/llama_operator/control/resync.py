@@ -10,7 +10,7 @@ from llama_operator.adapters.kinds import CHILD_KINDS
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
 from llama_operator.control.workqueue import WorkQueue
-from llama_operator.ports import ApiError, Reader
+from llama_operator.ports import ApiError, NotLeader, Reader
 from llama_operator.rendering import names
 
 log = structlog.get_logger(__name__)
@@ -30,10 +30,14 @@ async def resync(reader: Reader, store: Store, queue: WorkQueue[names.Key], name
 
 
 async def resync_forever(reader: Reader, store: Store, queue: WorkQueue[names.Key], settings: Settings) -> None:
-    """Resync every `resync_seconds`; an API server that fails is asked again at the next turn."""
+    """Resync every `resync_seconds`; one that fails is tried again at the next turn. Raises NotLeader."""
     while True:
         await asyncio.sleep(settings.resync_seconds)
         try:
             await resync(reader, store, queue, settings.watch_namespaces)
         except ApiError as error:
             log.warning("resync failed", error=str(error))
+        except NotLeader:
+            raise
+        except Exception:  # as in a pass: one tenant's object that we trip over must not end the operator, after each restart anew
+            log.exception("resync failed by a mistake in the operator")

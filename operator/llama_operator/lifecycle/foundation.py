@@ -113,7 +113,8 @@ def _why_replaced(world: World, head: Pod, now: float) -> str | None:
     if head.ended:
         return head.ended
     agent = world.agent(head)
-    if agent and agent.root_cause and agent.phase == "Failed" and now - agent.since >= FAILED_HEAD_SECONDS:
+    # When it failed is the agent's word: not before the pod was made, or a head would be replaced in every pass.
+    if agent and agent.root_cause and agent.phase == "Failed" and now - max(agent.since, head.created) >= FAILED_HEAD_SECONDS:
         return agent.root_cause.message
     return None
 

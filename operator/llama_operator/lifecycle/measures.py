@@ -14,6 +14,7 @@ from typing import Any
 from llama_operator.api.conditions import ConditionType, find
 from llama_operator.api.v1alpha1 import LlamaDeploymentSpec, Objectives
 from llama_operator.lifecycle.actions import Delete
+from llama_operator.lifecycle.causes import bounded
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import World, timestamp
 from llama_operator.lifecycle.plan import Plan
@@ -26,16 +27,7 @@ from llama_operator.telemetry.exposition import Sample
 from llama_operator.telemetry.metric import Metric
 from llama_operator.telemetry.names import VLLM_ITL, VLLM_TTFT
 
-KNOWN_CAUSES = frozenset(
-    {
-        *("ModelNotFound", "ModelUnreadable", "DiskFull", "NotLlama", "CheckpointTruncated", "ShapeNotDivisible"),
-        *("HubUnauthorized", "HubNotFound", "HubRateLimited", "HubUnreachable"),
-        *("OutOfMemory", "EngineFailed", "RayFailed", "VersionUnsupported", "PodLost"),
-    }
-)
-"""Root causes of docs/contracts.md. What runs in a pod is the user's and may say anything: all else is `Other`, so that labels stay few."""
 RESTARTED = "EngineRestarted"
-OTHER = "Other"
 DRAIN_DEADLINE, REPLICA_LOST = "drain_deadline", "replica_lost"
 _STARTS_ANEW = frozenset({GangState.STARTING, GangState.DOWNLOADING, GangState.LOADING})
 
@@ -55,11 +47,6 @@ class Happened:
     restarts: Sequence[str] = ()
     cut: Mapping[str, int] = field(default_factory=dict)
     leaders: Mapping[str, Seen] = field(default_factory=dict)
-
-
-def bounded(cause: str) -> str:
-    """A root cause as a label's value."""
-    return cause if cause in KNOWN_CAUSES else OTHER
 
 
 def happened(before: Mapping[str, Seen], world: World, plan: Plan) -> Happened:

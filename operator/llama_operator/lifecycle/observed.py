@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from llama_operator.lifecycle.causes import bounded, words
 from llama_operator.lifecycle.taken import Taken
 from llama_operator.planning.hardware.requests import Holder
 from llama_operator.rendering import names
@@ -21,9 +22,18 @@ class Unknown:
     reason: str
 
 
-def timestamp(text: str | None) -> float | None:
-    """An RFC 3339 time of the Kubernetes API in seconds since 1970; None where there is none."""
-    return datetime.fromisoformat(text).timestamp() if text else None
+def timestamp(text: Any) -> float | None:
+    """An RFC 3339 time of the Kubernetes API in seconds since 1970; None where there is none.
+
+    Nor where it cannot be read: whoever may edit pods may spoil an annotation, and that must not stop what looks at everybody's pods.
+    """
+    if not isinstance(text, str) or not text:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+        return read.timestamp() if read.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def rfc3339(now: float) -> str:
@@ -157,7 +167,8 @@ class Agent:
     def of(cls, body: Mapping[str, Any]) -> Agent:
         """Read the body of `GET /status`.
 
-        Raises KeyError, TypeError or ValueError when it is not one: what runs in a pod is the user's, and may answer anything.
+        Raises KeyError, TypeError or ValueError when it is not one: what runs in a pod is the user's, and may answer anything. What it says
+        in words is cut, and a reason that is none of ours is `Other`.
         """
         body = _object(body)
         cause, engine, progress = body.get("rootCause"), _object(body.get("engine") or {}), _object(body.get("progress") or {})
@@ -165,16 +176,19 @@ class Agent:
             phase=str(body["phase"]),
             since=_finite(body.get("since") or 0.0),
             percent=_finite(progress["percent"]) if progress else None,
-            message=str(body.get("message") or ""),
-            root_cause=RootCause(reason=str(cause["reason"]), message=str(cause["message"]), retryable=bool(cause.get("retryable", True)))
-            if cause
-            else None,
+            message=words(str(body.get("message") or "")),
+            root_cause=_root_cause(cause) if cause else None,
             joined=bool(_object(body.get("ray") or {}).get("joined")),
             in_flight=_whole(engine.get("inFlight")),
             kv_cache_tokens=_whole(engine.get("kvCacheTokens")),
             weight_bytes=_whole(body.get("weightBytesPerRank")),
             memory_bytes=_whole(body.get("memoryBytesPerRank")),
         )
+
+
+def _root_cause(cause: Any) -> RootCause:
+    reason, message = bounded(str(cause["reason"])), words(str(cause["message"]))
+    return RootCause(reason=reason, message=message, retryable=bool(cause.get("retryable", True)))
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -218,10 +218,7 @@ def says_something_new(previous: Mapping[str, Any], status: Mapping[str, Any]) -
 
 
 def _observed(status: Mapping[str, Any]) -> float | None:
-    try:
-        return timestamp((status.get("autoscaling") or {}).get("observedTime"))
-    except (TypeError, ValueError):
-        return None
+    return timestamp((status.get("autoscaling") or {}).get("observedTime"))
 
 
 def _without_ages(status: Mapping[str, Any]) -> dict[str, Any]:

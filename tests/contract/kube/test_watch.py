@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,9 @@ import pytest
 from aiohttp import web
 
 from llama_operator.adapters.kinds import CHILD_KINDS, KINDS
-from llama_operator.adapters.kube import Kube, connect
+from llama_operator.adapters.kube import Kube, allow_deep_json, connect
+from llama_operator.api.depth import CUT, is_shallow
+from llama_operator.api.validation import validate
 from llama_operator.control.handlers import observe, watch
 from llama_operator.control.resync import resync
 from llama_operator.control.settings import Settings
@@ -30,6 +33,7 @@ from llama_operator.rendering import names
 WATCHED = (names.KIND, "Pod", *CHILD_KINDS)
 KEY = names.Key("llm", "demo")
 SERVICE = "Service", KEY.name
+HOSTILE, DEEP = names.Key("llm", "hostile"), "stands for what is deep"
 GONE = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old resource version"}
 
 
@@ -40,7 +44,7 @@ class Server:
         """`refuses` is a kind whose watch gets its 410 as the answer's status. A busy server then lets every other watch wait for its answer."""
         self.refuses, self.busy = refuses, busy
         self.objects, self.log = dict[tuple[str, str], dict[str, Any]](), list[tuple[int, str, dict[str, Any]]]()
-        self.version, self.oldest = 100, 0
+        self.version, self.oldest, self.levels = 100, 0, 0
         self.lists, self.refused = Counter[str](), Counter[str]()
         self.streams = list[asyncio.Queue[tuple[int, str, dict[str, Any]] | None]]()
         self.back, self.idle, self.kept = asyncio.Event(), asyncio.Event(), set[str]()
@@ -54,6 +58,7 @@ class Server:
         labels = {} if kind == names.KIND else names.common_labels(KEY.name)
         metadata = {"namespace": KEY.namespace, "name": name, "uid": f"{kind}-{name}", "labels": labels, "generation": generation}
         made = {"kind": kind, "apiVersion": KINDS[kind].api_version, "metadata": metadata | {"resourceVersion": str(self.version)}}
+        made |= {"spec": {"podTemplate": DEEP}} if name == HOSTILE.name else {}
         self.objects[kind, name] = made
         if event == "DELETED":
             del self.objects[kind, name]
@@ -83,7 +88,12 @@ class Server:
     async def _list(self, kind: str) -> web.Response:
         self.lists[kind] += 1
         items = [made for (of, _), made in self.objects.items() if of == kind]
-        return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": items})
+        text = self._text({"metadata": {"resourceVersion": str(self.version)}, "items": items})
+        return web.Response(text=text, content_type="application/json")
+
+    def _text(self, body: Any) -> str:
+        """As JSON, and what is DEEP so many levels deep."""
+        return json.dumps(body).replace(f'"{DEEP}"', '{"a":' * self.levels + "1" + "}" * self.levels)
 
     async def _watch(self, request: web.Request, kind: str) -> web.StreamResponse:
         await self.back.wait()
@@ -106,7 +116,7 @@ class Server:
         while (entry := await news.get()) is not None:
             version, event, made = entry
             if version > seen and made["kind"] == kind:
-                await answer.write(json.dumps({"type": event, "object": made}).encode() + b"\n")
+                await answer.write(self._text({"type": event, "object": made}).encode() + b"\n")
         return answer
 
     def _discovery(self, path: str) -> Any:
@@ -186,6 +196,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(kubeconfig=str(tmp_path / "kubeconfig"))
 
 
+@pytest.fixture
+def deep_json() -> Iterator[None]:
+    """As the operator's process begins."""
+    before = sys.getrecursionlimit()
+    allow_deep_json()
+    yield
+    sys.setrecursionlimit(before)
+
+
 def generation(store: Store) -> int:
     return int((store.deployment(KEY) or {"metadata": {"generation": 0}})["metadata"]["generation"])
 
@@ -246,3 +265,25 @@ async def test_a_watch_that_is_refused_with_410_ends_the_process_and_the_next_on
             await until("every kind is listed again", lambda: set(server.lists) == set(WATCHED))
             server.put(names.KIND, KEY.name, generation=4)
             await until("a later change comes", lambda: generation(store) == 4)
+
+
+@pytest.mark.usefixtures("deep_json")
+@pytest.mark.parametrize("levels", [5_000, 9_980])
+async def test_one_object_that_is_as_deep_as_the_api_server_allows_stops_neither_watch_nor_list(settings: Settings, levels: int) -> None:
+    server, store, queue = Server(), Store(), WorkQueue[names.Key]()
+    server.levels = levels
+    server.put(names.KIND, HOSTILE.name, event="ADDED")
+    async with serving(server, settings) as kube:
+        await resync(kube, store, queue, ())
+        assert sorted(await worked_off(queue)) == [KEY, HOSTILE]
+        listed = store.deployment(HOSTILE)
+        store = Store()
+        async with watching(store, queue, settings) as kopf:
+            await until("both are known", lambda: {KEY, HOSTILE} <= set(store.deployments()))
+            server.put(names.KIND, HOSTILE.name, generation=2)
+            server.put(names.KIND, KEY.name, generation=2)
+            await until("a later change comes", lambda: generation(store) == 2)
+            assert not kopf.done()
+        for seen in (listed, store.deployment(HOSTILE)):
+            assert is_shallow(seen, CUT)
+            assert "spec.podTemplate" in [problem.field for problem in validate(seen)]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.harness import samples
 
 from llama_operator.api import validation
+from llama_operator.api.depth import CUT, DEEPEST, is_shallow, shallow_copy
 from llama_operator.api.problems import GIVEN_LIMIT
 from llama_operator.api.rules import RULES
 from llama_operator.api.status import LlamaDeploymentStatus
@@ -179,3 +180,35 @@ def test_a_model_goes_by_its_served_name_else_by_the_resources() -> None:
     assert (bare.name, bare.namespace, bare.served_name) == ("pvc-whole-claim", "default", "pvc-whole-claim")
     named = LlamaDeployment.model_validate(samples.valid()["hub-8b-gated"])
     assert (named.namespace, named.served_name) == ("llm", "meta-llama/Llama-3.1-8B-Instruct")
+
+
+def nested(levels: int) -> Any:
+    """So many objects and lists within each other."""
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 3 == 0 else {"a": value}
+    return value
+
+
+OPEN = [("spec.podTemplate", ("spec", "podTemplate")), ("spec.engine.args", ("spec", "engine"))]
+
+
+@pytest.mark.parametrize("levels", [DEEPEST + 1, CUT, CUT + 1, 9_990])
+@pytest.mark.parametrize(("field", "path"), OPEN)
+def test_a_field_that_is_nested_too_deeply_is_refused_alone_also_once_it_was_cut(field: str, path: tuple[str, ...], levels: int) -> None:
+    value = {"args": {"a": nested(levels)}} if field.endswith("args") else {"a": nested(levels)}
+    obj = {**SOUND, "spec": {**SOUND["spec"], path[-1]: value}}
+    for seen in (obj, shallow_copy(obj)):
+        (problem,) = validate(seen)
+        assert problem.field == field
+        assert f"at most {DEEPEST} levels" in problem.message
+        assert warnings(seen) == []
+
+
+@given(st.integers(min_value=0, max_value=3 * CUT))
+def test_a_shallow_copy_is_equal_up_to_its_depth_and_cut_beyond(levels: int) -> None:
+    value = nested(levels)
+    copied = shallow_copy(value)
+    assert is_shallow(copied, CUT)
+    assert is_shallow(value, CUT) == (levels <= CUT) == (copied == value)
+    assert isinstance(value, int) or copied is not value

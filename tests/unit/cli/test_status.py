@@ -159,3 +159,12 @@ def test_the_order_is_by_namespace_and_name() -> None:
     shown = status_document([deployment(key=key) for key in keys], None, NOW)["deployments"]
     assert [(view["namespace"], view["name"]) for view in shown] == [("a", "c"), ("a", "z"), ("b", "a")]
     assert KEY.name == "demo"
+
+
+def test_an_annotation_that_somebody_spoilt_hides_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = loading_cluster()
+    pod = next(item for item in cluster.objects if item["kind"] == "Pod")
+    pod["metadata"].setdefault("annotations", {})[names.ANNOTATION_DRAIN_SINCE] = "x"
+    connect(monkeypatch, cluster)
+    (view,) = document("demo")["deployments"]
+    assert view["gpus"] == 40

@@ -14,8 +14,9 @@ from tests.harness.kubectl import refused
 from tests.harness.openai import endpoint
 from tests.unit.cli.test_doctor import an_operator, healthy_cluster
 
+from llama_operator.api.depth import DEEPEST, TooDeep, is_shallow, read_json
 from llama_operator.cli.output import open_console
-from llama_operator.cli.texts import CONTROL, DEEPEST, TooDeep, is_shallow, json_text, plain, read_json
+from llama_operator.cli.texts import CONTROL, json_text, plain
 
 EVIL = "a\x1b]0;title\x07b\x1b[2Jc\x9b2Jd\x9d52;c;x\x9ce\x7f"
 

@@ -69,6 +69,7 @@ async def test_a_stop_signal_ends_every_part_in_peace() -> None:
 
 PROGRAM = """
 import asyncio
+import json
 import llama_operator.__main__ as program
 from llama_operator.ports import NotLeader
 
@@ -80,6 +81,7 @@ async def deaf():
             pass
 
 async def run(settings):
+    json.loads("[" * 9990 + "]" * 9990)  # as deep as what the API server may send
     program.kept = asyncio.create_task(deaf())
     await asyncio.sleep(0)
     raise {error}

@@ -34,10 +34,41 @@ def test_only_a_higher_version_replaces_what_is_known(known: str, given: str, ke
     assert version(store) == kept
 
 
-def test_another_object_of_the_same_name_replaces_whatever_was_known() -> None:
+def test_another_object_of_the_same_name_replaces_what_is_older() -> None:
     store = Store()
     store.put(obj("9"))
-    store.put(obj("3", uid="u2"))
+    store.put(obj("11", uid="u2"))
+    assert version(store) == "11"
+    store.put(obj("10"))
+    assert version(store) == "11"
+
+
+def test_a_list_from_before_an_object_was_made_anew_leaves_the_new_one() -> None:
+    store = Store()
+    store.put(obj("5"))
+    since, listed = store.mark(), [obj("5")]
+    store.drop("Service", "llm", "demo", "u1")
+    store.put(obj("9", uid="u2"))
+    store.replace_kind("Service", listed, (), since)
+    assert version(store) == "9"
+
+
+def test_a_list_from_before_a_deletion_brings_nothing_back_and_the_next_one_does() -> None:
+    store = Store()
+    store.put(obj("5"))
+    since, listed = store.mark(), [obj("5")]
+    store.drop("Service", "llm", "demo", "u1")
+    store.replace_kind("Service", listed, (), since)
+    assert version(store) is None
+    store.replace_kind("Service", listed, (), store.mark())
+    assert version(store) == "5"
+
+
+def test_a_list_says_who_bears_a_name_now_whatever_the_versions() -> None:
+    """After a restore of etcd they begin anew."""
+    store = Store()
+    store.put(obj("9"))
+    store.replace_kind("Service", [obj("3", uid="u2")], (), store.mark())
     assert version(store) == "3"
 
 

@@ -219,10 +219,11 @@ def test_a_head_whose_container_ended_is_deleted_so_that_its_name_comes_free(ove
     assert [(type(action), action.announce) for action in actions] == [(Delete, "HeadLost")] * deleted
 
 
-@pytest.mark.parametrize(("seconds_ago", "deleted"), [(1, 0), (30, 1)])
-def test_a_head_whose_ray_could_not_start_is_left_to_be_looked_at_and_then_replaced(seconds_ago: float, deleted: int) -> None:
+@pytest.mark.parametrize(("seconds_ago", "age", "deleted"), [(1, 600, 0), (30, 600, 1), (NOW, 600, 1), (NOW, 9, 0)])
+def test_a_head_whose_ray_could_not_start_is_left_to_be_looked_at_and_then_replaced(seconds_ago: float, age: float, deleted: int) -> None:
+    """Also where its agent says that it failed before its pod was made."""
     cause = RootCause(reason="RayFailed", message="Ray ended with status 1")
-    world = Scene().head().world()
+    world = Scene().head(created=NOW - age).world()
     head = world.head(NEW)
     assert head is not None
     said = Agent(phase="Failed", since=NOW - seconds_ago, root_cause=cause)

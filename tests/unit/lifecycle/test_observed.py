@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from tests.harness.builders import NEW, NOW, pinned
@@ -11,6 +11,8 @@ from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, RootCause, rfc3339, timestamp
 from llama_operator.planning.hardware.requests import gpu_holders, requested
 from llama_operator.rendering import names
+from llama_serving.rootcause import MESSAGE_LIMIT
+from llama_serving.status import Reason
 
 
 def manifest(status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -97,6 +99,13 @@ def test_times_of_the_api_server_are_read_and_written_in_seconds() -> None:
     assert (rfc3339(NOW), timestamp("2026-09-21T14:13:20Z"), timestamp(None), timestamp("")) == ("2026-09-21T14:13:20Z", NOW, None, None)
 
 
+@pytest.mark.parametrize("said", ["x", "", "12", "2026-09-21", "2026-09-21T14:13:20", "2026-13-01T00:00:00Z", "９"])
+def test_a_time_that_somebody_spoilt_is_none(said: str) -> None:
+    spoilt = manifest(annotations={names.ANNOTATION_DRAIN_SINCE: said})
+    assert Pod.of(spoilt).drain_since is None
+    assert timestamp(3) is None
+
+
 def test_an_agents_answer_is_read() -> None:
     body = {
         "phase": "LoadingWeights",
@@ -115,6 +124,23 @@ def test_an_agents_answer_is_read() -> None:
 def test_an_agent_that_says_little_leaves_the_rest_unknown() -> None:
     said = Agent.of({"phase": "Starting", "rootCause": {"reason": "RayFailed", "message": "x"}, "engine": None, "ray": None})
     assert said == Agent(phase="Starting", root_cause=RootCause(reason="RayFailed", message="x", retryable=True))
+
+
+def test_what_an_agent_says_in_words_is_cut_and_a_reason_that_is_none_of_ours_is_other() -> None:
+    said = Agent.of(
+        {"phase": "Failed", "message": "a\x1b[2J" + "b" * 5000, "rootCause": {"reason": "R1\n" * 900, "message": "\x07c" * 5000}}
+    )
+    assert said.message.startswith("a[2Jbb")
+    assert said.root_cause is not None
+    assert said.root_cause.reason == "Other"
+    assert said.root_cause.message == "c" * 599 + "…"
+    assert len(said.message) == 600
+
+
+def test_every_reason_of_the_serving_side_is_kept() -> None:
+    for reason in get_args(Reason):
+        said = Agent.of({"phase": "Failed", "rootCause": {"reason": reason, "message": "x" * MESSAGE_LIMIT}})
+        assert said.root_cause == RootCause(reason=reason, message="x" * MESSAGE_LIMIT)
 
 
 NO_ANSWERS: list[Any] = [

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from llama_operator.api.depth import is_shallow
 from llama_operator.api.problems import Problem, show
 
 FIELD = "spec.model.source"
@@ -45,9 +46,12 @@ def parse_json(data: bytes) -> Any:
     Raises ValueError for anything else: too deep a nesting, whole numbers of more digits than Python reads, NaN and Infinity.
     """
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    if not is_shallow(value):
+        raise ValueError("nested too deeply")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

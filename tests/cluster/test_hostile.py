@@ -1,0 +1,48 @@
+"""What one tenant writes must cost the others nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from playground.kube import Namespace
+from playground.stage import Stage
+
+pytestmark = pytest.mark.cluster
+DEEP = "deep"
+LEVELS = 9_900
+"""The API server takes 10,000."""
+
+
+def kubectl(stage: Stage, *words: str, given: str | None = None) -> str:
+    """For objects that are nested more deeply than Python's own JSON reads."""
+    done = subprocess.run([*stage.tools.kubectl(), *words], env=stage.tools.env(), input=given, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_a_spec_that_is_nested_as_deeply_as_the_api_server_takes_is_refused_and_costs_nobody_else_anything(
+    local: Stage, namespace: Namespace
+) -> None:
+    """Before it was there, while it is there, and for an operator that starts beside it."""
+    manifest = local.small(DEEP, podTemplate={"spec": {"deep": "HERE"}})
+    manifest["metadata"]["namespace"] = namespace.name
+    nested = json.dumps(manifest).replace('"HERE"', '{"a":' * LEVELS + "1" + "}" * LEVELS)
+    where = ("-n", namespace.name, "lld", DEEP)
+    kubectl(local, "create", "--raw", namespace.llama_path("").rstrip("/"), "-f", "-", given=nested)
+    try:
+        namespace.wait("it is refused", lambda: kubectl(local, "get", *where, "-o", "jsonpath={.status.phase}") == "Invalid", 60)
+        said = kubectl(local, "get", *where, "-o", 'jsonpath={.status.conditions[?(@.type=="Accepted")].message}')
+        assert "nested" in said
+        namespace.apply(local.small("beside", args={"max_num_seq": 4}))
+        namespace.wait_reason("beside", "Accepted", "Invalid", 30)
+
+        killed = local.operator.identity()
+        local.kill_operator()
+        namespace.wait("another operator leads", lambda: local.operator.identity() not in ("", killed), 90)
+        namespace.apply(local.small("later", args={"max_num_seq": 4}))
+        namespace.wait_reason("later", "Accepted", "Invalid", 60)
+    finally:
+        kubectl(local, "delete", *where, "--wait=false")
+    namespace.wait("it is gone", lambda: not kubectl(local, "get", *where, "--ignore-not-found", "-o", "name"), 60)
