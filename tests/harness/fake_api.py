@@ -151,9 +151,7 @@ class FakeApi:
         if identity(manifest) not in self.objects:
             if manifest["kind"] != "Event":
                 self._check_child(manifest)
-            posted = _merge({}, manifest)  # what is null is not there
-            posted["metadata"]["managedFields"] = [{"manager": names.FIELD_MANAGER, "operation": "Update", "fieldsV1": {}}]
-            made = _copy(self.put(posted))
+            made = _copy(self.put(_merge({}, manifest)))  # what is null is not there
         await self._end("create", manifest)
         return made
 
@@ -189,7 +187,7 @@ class FakeApi:
     async def patch(
         self, kind: str, namespace: str, name: str, patch: Mapping[str, Any] | Sequence[Mapping[str, Any]]
     ) -> dict[str, Any] | None:
-        """See ports.Writer. JSON patches are those of `execute`: test and add of the finalizers, and the book of writers."""
+        """See ports.Writer. JSON patches are those of `execute`: test and add of the finalizers."""
         target = {"kind": kind, "metadata": {"namespace": namespace, "name": name}}
         await self._begin("patch", target)
         known = self.objects.get((kind, namespace, name))
@@ -219,9 +217,6 @@ class FakeApi:
 
     def _json_patch(self, known: dict[str, Any], patch: Sequence[Mapping[str, Any]]) -> None:
         metadata = known["metadata"]
-        if [step["path"] for step in patch] == ["/metadata/managedFields", "/metadata/resourceVersion"]:
-            self._hand_over(known, *(step["value"] for step in patch))
-            return
         for step in patch:
             assert step["path"] == "/metadata/finalizers"
             if step["op"] == "test" and metadata.get("finalizers") != step["value"]:
@@ -231,17 +226,6 @@ class FakeApi:
         self.touch(known)
         if metadata.get("deletionTimestamp") and not metadata["finalizers"]:
             self.remove(known)
-
-    def _hand_over(self, known: dict[str, Any], book: Sequence[Mapping[str, Any]], version: str) -> None:
-        """Fields that were posted count as applied: an apply that leaves them out takes them away."""
-        metadata = known["metadata"]
-        if version != metadata["resourceVersion"]:
-            raise Conflict(409, "Conflict", "the object has been modified")
-        assert [(entry["manager"], entry["operation"]) for entry in book] == [(names.FIELD_MANAGER, "Apply")]
-        posted = {key: value for key, value in known.items() if key not in ("metadata", "status")}
-        self._applied[metadata["uid"]] = _merge(posted, self._applied.get(metadata["uid"]) or {})
-        metadata["managedFields"] = _wire(book)
-        self.touch(known)
 
     def _check_child(self, manifest: Mapping[str, Any]) -> None:
         metadata = manifest["metadata"]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from tests.harness.builders import KEY
 from tests.harness.world import Sim
 from tests.sim.test_stories import live
-
-from llama_operator.lifecycle import revision
 
 APPLY, CREATE = "apply PodDisruptionBudget", "create PodDisruptionBudget"
 AUTO = {"maxReplicas": 3, "objective": {"inFlightPerReplica": 4}, "scaleToZeroAfter": "2m", "scaleDownStabilizationSeconds": 60}
@@ -62,35 +59,6 @@ def test_a_field_that_somebody_set_and_that_excludes_ours_is_taken_away() -> Non
         await sim.until(lambda: budget(sim) == wanted, 30)
         await asyncio.sleep(60)
         assert sim.api.writes[APPLY] == before + 1
-
-    live(0, story)
-
-
-def test_one_that_was_posted_loses_a_field_that_a_later_operator_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only an apply's own fields go with the next apply: what was posted is handed over, also when the operator ends in between."""
-
-    async def story(sim: Sim) -> None:
-        earlier = revision.shared_objects
-
-        def with_field(*args: Any) -> list[dict[str, Any]]:
-            made = earlier(*args)
-            made[1]["spec"]["unhealthyPodEvictionPolicy"] = "AlwaysAllow"
-            return made
-
-        monkeypatch.setattr(revision, "shared_objects", with_field)
-        sim.apply(replicas=2)
-        await sim.until(lambda: bool(sim.api.all("PodDisruptionBudget")), 30)
-        await sim.restart()
-        await sim.until(sim.settled, 60)
-        assert budget(sim)["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-        monkeypatch.setattr(revision, "shared_objects", earlier)
-        sim.apply(replicas=3)
-        await sim.until(lambda: budget(sim)["minAvailable"] == 2, 30)
-        assert "unhealthyPodEvictionPolicy" not in budget(sim)
-        await sim.until(sim.settled, 60)
-        sim.api.writes.clear()
-        await asyncio.sleep(60)
-        assert not sim.api.writes
 
     live(0, story)
 

@@ -85,7 +85,7 @@ def test_an_application_that_serve_refuses_at_zero_is_not_sent_for_ever() -> Non
         await sleeps(sim)
         sim.cluster.app_error = "no module named x"
         sim.apply(autoscaling=ASLEEP, context={"maxTokens": 64})
-        await sim.until(lambda: sim.status().get("failures", {}).get("attempts") == sim.settings.max_load_attempts, 600)
+        await sim.until(lambda: sim.status().get("failures", {}).get("attempts") == sim.settings.max_load_attempts, 300)
         await asyncio.sleep(30)
         writes = sum(sim.api.writes.values())
         await asyncio.sleep(300)

@@ -101,11 +101,6 @@ async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: Rende
             return await hands.writer.create(guards.token_secret(context, hands.tokens.token(world.uid))) is not None
         case act.Apply(manifest=manifest):
             _remember(hands.store, await hands.writer.apply(manifest))
-        case act.HandOver(kind=kind, name=name, patch=steps):
-            changed = await hands.writer.patch(kind, namespace, name, steps)
-            if changed is None:
-                return False
-            _remember(hands.store, changed)
         case act.Delete(kind=kind, name=name, uid=uid, grace_seconds=grace):
             await hands.writer.delete(kind, namespace, name, uid=uid, grace_seconds=grace)
         case act.Mark(pod=pod, uid=uid, labels=labels, annotations=annotations):
@@ -152,7 +147,7 @@ def _what(action: act.Action) -> str:
     match action:
         case act.Create(manifest=manifest) | act.Apply(manifest=manifest):
             return f"{manifest['kind']}/{manifest['metadata']['name']}"
-        case act.Delete(kind=kind, name=name) | act.HandOver(kind=kind, name=name):
+        case act.Delete(kind=kind, name=name):
             return f"{kind}/{name}"
         case act.Mark(pod=pod) | act.Drain(pod=pod):
             return f"Pod/{pod}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,15 +33,6 @@ class Apply(Action):
     """Server-side apply."""
 
     manifest: Mapping[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class HandOver(Action):
-    """Let the fields of an object that we posted count as applied."""
-
-    kind: str
-    name: str
-    patch: Sequence[Mapping[str, Any]] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, HandOver, MakeToken
+from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
-from llama_operator.lifecycle.field_owner import hand_over
 from llama_operator.lifecycle.observed import Pod, World
 from llama_operator.lifecycle.rollout import GONE_GRACE_SECONDS
 from llama_operator.rendering import names
@@ -43,8 +42,6 @@ def shared_objects(world: World, desired: Sequence[Mapping[str, Any]]) -> list[A
         if live is None:
             if (kind, name) not in taken:
                 actions.append(Create(why=f"{kind} {name}: it is not there", manifest=manifest))
-        elif patch := hand_over(live):
-            actions.append(HandOver(why=f"{kind} {name} was posted, and is applied from now on", kind=kind, name=name, patch=patch))
         elif difference := first_difference(manifest, live):
             actions.append(Apply(why=f"{kind} {name}: {difference}", manifest=manifest))
     return actions

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.harness.builders import KEY, NEW, OLD, UID, Scene, a_head, context, pinned, record
 
-from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, HandOver, MakeToken
+from llama_operator.lifecycle.actions import Action, Apply, Create, Delete, MakeToken
 from llama_operator.lifecycle.diff import first_difference
 from llama_operator.lifecycle.foundation import clear_old_revisions, ended_heads, old_heads, revision_objects, shared_objects
 from llama_operator.lifecycle.gangs import GangState
@@ -95,36 +95,6 @@ def test_whose_an_object_is(sentence: str) -> None:
 def test_shared_objects_that_are_as_wanted_are_not_written() -> None:
     desired = wanted_shared(context(), 2, 1)
     assert shared_objects(Scene().world(objects=keyed(*desired)), desired) == []
-
-
-def entry(manager: str, operation: str, **fields: Any) -> dict[str, Any]:
-    return {"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
-
-
-POSTED = entry(names.FIELD_MANAGER, "Update", **{"f:spec": {"f:type": {}, "f:selector": {"f:a": {}}}})
-APPLIED = entry(names.FIELD_MANAGER, "Apply", **{"f:spec": {"f:ports": {}, "f:selector": {"f:b": {}}}})
-KUBECTL, STATUS = entry("kubectl", "Update"), {**entry(names.FIELD_MANAGER, "Update"), "subresource": "status"}
-BOTH = entry(names.FIELD_MANAGER, "Apply", **{"f:spec": {"f:type": {}, "f:ports": {}, "f:selector": {"f:a": {}, "f:b": {}}}})
-BOOKS: dict[str, tuple[list[dict[str, Any]] | None, list[dict[str, Any]] | None]] = {
-    # sentence: the book of writers, what it becomes
-    "nobody wrote it down": (None, None),
-    "an earlier operator applied it": ([KUBECTL, APPLIED], None),
-    "only a status was updated": ([STATUS, APPLIED], None),
-    "it was posted": ([POSTED], [{**POSTED, "operation": "Apply"}]),
-    "it was posted, and others wrote too": ([KUBECTL, POSTED, STATUS], [KUBECTL, STATUS, {**POSTED, "operation": "Apply"}]),
-    "it was posted and applied": ([POSTED, KUBECTL, APPLIED], [KUBECTL, BOTH]),
-}
-
-
-@pytest.mark.parametrize("sentence", BOOKS)
-def test_what_was_posted_is_handed_over_to_who_applies(sentence: str) -> None:
-    book, becomes = BOOKS[sentence]
-    desired = wanted_shared(context(), 2, 1)
-    objects = keyed(*desired)
-    objects["Service", "demo"]["metadata"]["managedFields"] = book
-    patches = [list(action.patch) for action in shared_objects(Scene().world(objects=objects), desired) if isinstance(action, HandOver)]
-    book_step = {"op": "replace", "path": "/metadata/managedFields", "value": becomes}
-    assert patches == ([] if becomes is None else [[book_step, {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"}]])
 
 
 def test_a_field_that_somebody_changed_is_put_right_and_named() -> None:
