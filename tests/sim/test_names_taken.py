@@ -69,20 +69,6 @@ def test_what_is_somebody_elses_is_left_alone_and_told_and_ours_comes_once_it_is
     live(story)
 
 
-def test_one_that_somebody_makes_between_the_look_and_the_write_is_left_alone_too() -> None:
-    async def story(sim: Sim) -> None:
-        def sneak(verb: str, target: Any) -> None:
-            if verb == "create" and target["kind"] == "NetworkPolicy" and not sim.api.all("NetworkPolicy"):
-                sim.api.put(foreign("NetworkPolicy"))
-
-        sim.api.before_write = sneak
-        sim.apply()
-        await sim.until(lambda: sim.condition("Degraded").get("reason") == "NameTaken", 60)
-        assert there(sim, "NetworkPolicy")["spec"] == {"theirs": True}
-
-    live(story)
-
-
 def test_the_objects_of_a_predecessor_are_waited_for_without_a_word() -> None:
     async def story(sim: Sim) -> None:
         predecessor = {**DATABASE, "kind": names.KIND, "name": KEY.name}

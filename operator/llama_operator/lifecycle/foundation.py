@@ -30,19 +30,19 @@ above kube-proxy's own pause of 1 s (https://kubernetes.io/docs/reference/networ
 
 
 def shared_objects(world: World, desired: Sequence[Mapping[str, Any]]) -> list[Action]:
-    """Objects of the LlamaDeployment as a whole: made when they are absent, applied when they differ in a field that we set.
+    """Objects of the LlamaDeployment as a whole: applied when they are absent, or differ in a field that we set.
 
-    An absent one is never applied: should somebody else's object have come to bear the name since, that would take it over.
+    One that the store does not know was looked for in this very pass: an apply takes over what bears the name, whoever made it.
     """
     actions: list[Action] = []
     taken = {(other.kind, other.name) for other in world.taken}
     for manifest in desired:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if (kind, name) in taken:
+            continue
         live = world.objects.get((kind, name))
-        if live is None:
-            if (kind, name) not in taken:
-                actions.append(Create(why=f"{kind} {name}: it is not there", manifest=manifest))
-        elif difference := first_difference(manifest, live):
+        difference = "it is not there" if live is None else first_difference(manifest, live)
+        if difference:
             actions.append(Apply(why=f"{kind} {name}: {difference}", manifest=manifest))
     return actions
 

@@ -46,9 +46,9 @@ def what(actions: list[Action]) -> list[tuple[str, str]]:
 def test_shared_objects_are_made_and_not_applied_when_they_are_not_there() -> None:
     world = Scene().world(objects={})
     assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [
-        ("Create", "Service"),
-        ("Create", "PodDisruptionBudget"),
-        ("Create", "NetworkPolicy"),
+        ("Apply", "Service"),
+        ("Apply", "PodDisruptionBudget"),
+        ("Apply", "NetworkPolicy"),
     ]
 
 
@@ -59,7 +59,7 @@ def test_the_shared_objects_that_are_looked_for_are_those_that_are_made() -> Non
 
 def test_an_object_of_somebody_else_is_not_written_and_the_others_are() -> None:
     world = Scene().world(objects={}, taken=[Taken(kind="Service", name="demo")])
-    assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [("Create", "PodDisruptionBudget"), ("Create", "NetworkPolicy")]
+    assert what(shared_objects(world, wanted_shared(context(), 2, 1))) == [("Apply", "PodDisruptionBudget"), ("Apply", "NetworkPolicy")]
 
 
 def owner(kind: str, name: str, uid: str, *, controller: bool = True) -> dict[str, Any]:
