@@ -45,7 +45,7 @@ from llama_operator.control.rooms import Rooms
 from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
-from llama_operator.control.workqueue import WorkQueue
+from llama_operator.control.workqueue import WorkQueue, share
 from llama_operator.rendering import names
 
 log = structlog.get_logger(__name__)
@@ -83,7 +83,8 @@ async def run(settings: Settings) -> None:
 
 
 async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event) -> None:
-    store, queue = Store(), WorkQueue[names.Key]()
+    store = Store()
+    queue = WorkQueue[names.Key](tenant=lambda key: key.namespace, most=share(settings.workers))
     own.queue_depth.set_function(lambda: float(len(queue)))
     own.queue_oldest.set_function(queue.oldest_seconds)
     async with (
