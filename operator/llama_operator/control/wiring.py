@@ -98,15 +98,16 @@ async def _lead(settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, u
         keeper = asyncio.create_task(lease.keep(unguarded), name="lease")
         tokens = await load_tokens(unguarded, settings.namespace)
         agents, serve, clock = HttpAgents(agent_client), RayServe(serve_client), SystemClock()
+        rooms = Rooms(reader=kube, clock=clock)
         reconciler = Reconciler(
-            senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store),
+            senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store, rooms=rooms),
             hands=Hands(writer=kube, agents=agents, serve=serve, tokens=tokens, store=store),
             metrics=Prometheus(prometheus_client, settings.prometheus_url),
             events=Events(kube, "llama-operator", settings.pod_name),
             own=own,
             clock=clock,
             settings=settings,
-            rooms=Rooms(reader=kube, clock=clock),
+            rooms=rooms,
             scalers=Scalers(reader=kube, clock=clock),
             models=KnownModels(
                 HubReader(hub_client, settings.hub_endpoint) if settings.hub_endpoint else None,
