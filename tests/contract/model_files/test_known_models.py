@@ -197,15 +197,12 @@ async def test_one_model_is_read_at_a_time_and_once_for_all_who_ask() -> None:
 
 
 async def test_who_waits_too_long_for_a_turn_asks_again_soon_and_is_not_remembered_as_unread() -> None:
-    first, clock = Endless(), Clock()
+    clock = Clock()
     async with local_client() as client:
-        known = KnownModels(first, Hub(client, "", monotonic=clock), monotonic=clock, read_seconds=0.1)
-        held = asyncio.create_task(known.facts("hf://org/slow"))
-        await asyncio.sleep(0.05)
-        known._read_seconds = 0.02
-        assert await known.facts("hf://org/next") == Unread(why="other models were read for 0 s", soon=True)
-        await held
-        known._reader = Counting()
+        known = KnownModels(Counting(), Hub(client, "", monotonic=clock), monotonic=clock, read_seconds=0.02)
+        async with known._turn:
+            assert await known.facts("hf://org/next") == Unread(why="other models were read for 0 s", soon=True)
+        known._read_seconds = 60.0
         assert isinstance(await known.facts("hf://org/next"), ModelFacts)
 
 

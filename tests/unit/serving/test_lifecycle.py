@@ -77,7 +77,8 @@ class FullDisk:
 
 
 async def until_phase(directory: Path, phase: str) -> EngineState:
-    while (state := rundir.read_engine(directory)) is None or state.phase != phase:
+    # Polled: the file comes from a thread that knows no event loop.
+    while (state := rundir.read_engine(directory)) is None or state.phase != phase:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     return state
 
