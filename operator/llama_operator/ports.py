@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from llama_operator.api.problems import Problem
@@ -34,9 +34,15 @@ class Reader(Protocol):
     """Reads from the API server. Raises ApiError."""
 
     async def list(
-        self, kind: str, namespace: str | None = None, labels: str | None = None, fields: str | None = None
+        self,
+        kind: str,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        *,
+        cut: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
-        """All objects of a kind."""
+        """All objects of a kind; `cut` makes of each what is kept of it, page by page."""
         ...
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:

@@ -116,7 +116,13 @@ class FakeApi:
     # Reader.
 
     async def list(
-        self, kind: str, namespace: str | None = None, labels: str | None = None, fields: str | None = None
+        self,
+        kind: str,
+        namespace: str | None = None,
+        labels: str | None = None,
+        fields: str | None = None,
+        *,
+        cut: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> list[dict[str, Any]]:
         """See ports.Reader."""
         await self._wait()
@@ -135,7 +141,7 @@ class FakeApi:
                 continue
             found.append(_copy(item))
         await self._wait()
-        return found
+        return [cut(item) for item in found] if cut else found
 
     async def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """See ports.Reader."""

@@ -195,8 +195,9 @@ class Sim:
     def _operator(self) -> Operator:
         store, queue = Store(), WorkQueue[names.Key](jitter=self.rng.random)
         tokens, cluster = Tokens(b"k" * 32), self.cluster
+        rooms = Rooms(reader=self.api, clock=self.clock)
         reconciler = Watched(
-            senses=Senses(reader=self.api, agents=cluster, serve=cluster, tokens=tokens, store=store),
+            senses=Senses(reader=self.api, agents=cluster, serve=cluster, tokens=tokens, store=store, rooms=rooms),
             hands=Hands(writer=self.api, agents=cluster, serve=cluster, tokens=tokens, store=store),
             metrics=self.metrics,
             events=Events(self.api, "llama-operator", "pod-0"),
@@ -204,7 +205,7 @@ class Sim:
             clock=self.clock,
             settings=self.settings,
             models=self.models,
-            rooms=Rooms(reader=self.api, clock=self.clock),
+            rooms=rooms,
             scalers=Scalers(reader=self.api, clock=self.clock),
             faults=self.faults,
         )

@@ -9,7 +9,7 @@ from llama_operator.lifecycle.observed import Agent, Unknown
 from llama_operator.ports import AgentError
 from llama_serving.config import AGENT_PORT
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 64 << 10
 """Of an answer; a status takes some hundred, and with a root cause some thousand."""
 
 

@@ -28,7 +28,8 @@ KEEP_SECONDS = 3600.0
 RETRY_SECONDS = 30.0
 """Between two questions to a hub that gave no answer; a hub that names a longer time is left alone for it."""
 READ_SECONDS = 60.0
-"""For all headers of one model: 405B has some 190 files, and each is asked for twice."""
+"""For those whose turn is earlier, as one model is read at a time, and then as long for all headers of
+one model: 405B has some 190 files, and each is asked for twice."""
 SOON = frozenset({"NoAnswer", "RateLimited"})
 """Failures of a ModelFilesError that may pass."""
 
@@ -48,6 +49,7 @@ class KnownModels:
         """
         self._reader, self._hub, self._monotonic, self._read_seconds = reader, hub, monotonic, read_seconds
         self._known: dict[tuple[str, str | None], _Known] = {}
+        self._turn = asyncio.Semaphore(1)  # what is read of one model takes tens of megabytes where somebody wants it to
 
     async def facts(self, source: str, revision: str | None = None) -> Answer:
         """See ports.Models."""
@@ -57,15 +59,29 @@ class KnownModels:
             return Unread(why=f"the files of {source} can be seen from its pods alone")
         if self._reader is None:
             return Unread(why="the operator was given no hub to ask")
-        key, now = (source, revision), self._monotonic()
-        kept = self._known.get(key)
-        if kept is not None and kept.until > now:
-            return kept.answer
-        answer, seconds = await self._read(self._reader, source, revision)
+        key = source, revision
+        if (kept := self._kept(key)) is not None:
+            return kept
+        try:
+            async with asyncio.timeout(self._read_seconds):
+                await self._turn.acquire()
+        except TimeoutError:
+            # Not remembered: nothing was learnt of this model.
+            return Unread(why=f"other models were read for {self._read_seconds:.0f} s", soon=True)
+        try:
+            if (kept := self._kept(key)) is not None:
+                return kept
+            answer, seconds = await self._read(self._reader, source, revision)
+        finally:
+            self._turn.release()
         if len(self._known) >= KEEP:
             del self._known[min(self._known, key=lambda each: self._known[each].until)]
         self._known[key] = _Known(until=self._monotonic() + seconds, answer=answer)
         return answer
+
+    def _kept(self, key: tuple[str, str | None]) -> Answer | None:
+        kept = self._known.get(key)
+        return kept.answer if kept is not None and kept.until > self._monotonic() else None
 
     async def _read(self, reader: ModelReader, source: str, revision: str | None) -> tuple[Answer, float]:
         """The answer, and for how many seconds it holds."""
@@ -80,7 +96,8 @@ class KnownModels:
         except TimeoutError:
             why = f"the headers of {name} were not read within {self._read_seconds:.0f} s"
         else:
-            return _told(contents.facts(name), contents.config), KEEP_SECONDS
+            facts = await asyncio.to_thread(contents.facts, name)  # of some 50,000 tensors at most
+            return _told(facts, contents.config), KEEP_SECONDS
         config = await self._hub.read_config(source, revision)
         if isinstance(config, HubProblem):
             return Unread(why=why), KEEP_SECONDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,15 @@ from llama_serving.config import APP_NAME, DASHBOARD_PORT
 
 SEND_SECONDS = 30.0
 """The first PUT to a fresh head starts Serve's controller; on a busy machine that takes longer than a read may."""
-MOST_BYTES = 16 << 20
-"""Of an answer; a replica takes some hundred, and the application's own configuration some thousand."""
+MOST_BYTES = 1 << 20
+"""Of an answer; a replica takes some hundred, and the application's own configuration some thousand. Parsed, JSON may take sixty times as
+much memory, and it holds the event loop up meanwhile.
+"""
+LARGE_AT_ONCE = 16
+"""Answers of more than `bounded.SMALL_BYTES` that are read at the same time, whosever they are."""
+MOST_REPLICAS = 2000
+MOST_TEXT = 2048
+"""Characters of a status or a message that are kept."""
 
 
 class RayServe:
@@ -27,12 +35,13 @@ class RayServe:
         """The time that `client` has for a read is that of a whole answer."""
         self._client = client
         self._port = port
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def view(self, ip: str, token: str, deployment: str) -> Serve | Unknown:
         """The state of our application and of `deployment`, or why it cannot be told."""
         try:
             url = self._url(ip, "/api/serve/applications/")
-            answer = await ask(self._client, "GET", url, most_bytes=MOST_BYTES, headers=_auth(token))
+            answer = await ask(self._client, "GET", url, most_bytes=MOST_BYTES, large=self._large, headers=_auth(token))
             answer.raise_for_status()
             return read_view(parsed(answer), deployment)
         except httpx.HTTPStatusError as error:
@@ -51,7 +60,16 @@ class RayServe:
 
     async def _send(self, method: str, url: str, token: str, body: Mapping[str, Any]) -> None:
         try:
-            answer = await ask(self._client, method, url, most_bytes=MOST_BYTES, body=body, headers=_auth(token), seconds=SEND_SECONDS)
+            answer = await ask(
+                self._client,
+                method,
+                url,
+                most_bytes=MOST_BYTES,
+                large=self._large,
+                body=body,
+                headers=_auth(token),
+                seconds=SEND_SECONDS,
+            )
         except httpx.HTTPError as error:
             raise ServeError(f"{method} {url}: {type(error).__name__}: {error}") from error
         if answer.is_error:
@@ -72,17 +90,29 @@ def _auth(token: str) -> dict[str, str]:
 
 
 def read_view(body: Mapping[str, Any], deployment: str) -> Serve:
-    """Read `GET /api/serve/applications/`."""
+    """Read `GET /api/serve/applications/`. Raises ValueError where there are more replicas than anybody runs: of some, nothing follows."""
     app = (body.get("applications") or {}).get(APP_NAME)
     if not app:
         return Serve(deployed=False)
     found = (app.get("deployments") or {}).get(deployment) or {}
-    replicas = [ServeReplica(state=str(item.get("state", "")), node_ip=item.get("node_ip")) for item in found.get("replicas") or []]
+    listed = found.get("replicas") or []
+    if len(listed) > MOST_REPLICAS:
+        raise ValueError(f"{len(listed)} replicas, of which at most {MOST_REPLICAS} are read")
     return Serve(
         deployed=True,
-        app_status=str(app.get("status", "")),
-        deployment_status=str(found.get("status", "")),
+        app_status=_short(app.get("status")),
+        deployment_status=_short(found.get("status")),
         message=words(str(found.get("message") or app.get("message") or "")),
-        target=found.get("target_num_replicas"),
-        replicas=replicas,
+        target=_count(found.get("target_num_replicas")),
+        replicas=[ServeReplica(state=_short(item.get("state")), node_ip=_short(item.get("node_ip")) or None) for item in listed],
     )
+
+
+def _short(value: Any) -> str:
+    return str(value or "")[:MOST_TEXT]
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise TypeError(f"a number of replicas is expected, not {type(value).__name__}")
+    return value

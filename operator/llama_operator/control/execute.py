@@ -1,7 +1,12 @@
-"""Does what a plan says, in its order. One step that fails does not keep the others from being done; the pass is then retried."""
+"""Does what a plan says, in its order. One step that fails does not keep the others from being done; the pass is then retried.
+
+Drains that follow one another are asked for together: each agent may take seconds to say nothing, and others wait for the worker.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +23,10 @@ from llama_operator.rendering import guards, names
 from llama_operator.rendering.context import RenderContext
 
 log = structlog.get_logger(__name__)
+
+DRAINS_AT_ONCE = 32
+DRAIN_SECONDS = 20.0
+"""For all drains that a pass asks for together; who was not reached by then is asked in the next one."""
 
 WRITTEN_KINDS = frozenset({"Pod", *CHILD_KINDS})
 """What is ever made from a manifest. The Secret of `MakeToken` is rendered here, from no manifest that was read."""
@@ -55,19 +64,20 @@ async def execute(
     for action in actions:
         _keep_to(world.key, action)
     outcome = Outcome()
-    for action in actions:
-        try:
-            did = await _do(hands, world, raw, context, action)
-        except Conflict as error:
-            log.info("the object changed meanwhile; the next pass sees it", action=type(action).__name__, error=str(error))
-        except (ApiError, ServeError, AgentError) as error:
-            log.warning("a step failed", action=type(action).__name__, why=action.why, error=str(error))
-            outcome.errors.append(f"{type(action).__name__}: {error}")
-        else:
-            if not did:
-                continue
-            log.info("did", action=type(action).__name__, why=action.why, what=_what(action))
-            outcome.done.append(action)
+    for drains, steps in itertools.groupby(actions, lambda action: isinstance(action, act.Drain)):
+        if drains:
+            await _drain_all(hands, world, [step for step in steps if isinstance(step, act.Drain)], outcome)
+            continue
+        for action in steps:
+            try:
+                did = await _do(hands, world, raw, context, action)
+            except Conflict as error:
+                log.info("the object changed meanwhile; the next pass sees it", action=type(action).__name__, error=str(error))
+            except (ApiError, ServeError) as error:
+                _failed(outcome, action, error)
+            else:
+                if did:
+                    _did(outcome, action)
     return outcome
 
 
@@ -84,6 +94,37 @@ def _keep_to(key: names.Key, action: act.Action) -> None:
                 raise Astray(f"{what} for {key} is refused: its manifest names {where}, not {key.namespace}")
         case _:
             pass  # every other step takes its namespace from the LlamaDeployment itself
+
+
+async def _drain_all(hands: Hands, world: World, drains: Sequence[act.Drain], outcome: Outcome) -> None:
+    token, gate = hands.tokens.token(world.uid), asyncio.Semaphore(DRAINS_AT_ONCE)
+    end = asyncio.get_running_loop().time() + DRAIN_SECONDS
+
+    async def drain(action: act.Drain) -> None:
+        try:
+            async with asyncio.timeout_at(end), gate:
+                await hands.agents.drain(action.ip, token, action.deadline_seconds)
+        except TimeoutError:
+            raise AgentError(f"agent at {action.ip}: not reached within the {DRAIN_SECONDS:g} s for all drains") from None
+
+    # All have ended when an unforeseen error ends the pass: the next one must not meet what is left of this one.
+    for action, error in zip(drains, await asyncio.gather(*map(drain, drains), return_exceptions=True), strict=True):
+        if isinstance(error, AgentError):
+            _failed(outcome, action, error)
+        elif error is not None:
+            raise error
+        else:
+            _did(outcome, action)
+
+
+def _failed(outcome: Outcome, action: act.Action, error: Exception) -> None:
+    log.warning("a step failed", action=type(action).__name__, why=action.why, error=str(error))
+    outcome.errors.append(f"{type(action).__name__}: {error}")
+
+
+def _did(outcome: Outcome, action: act.Action) -> None:
+    log.info("did", action=type(action).__name__, why=action.why, what=_what(action))
+    outcome.done.append(action)
 
 
 async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: RenderContext | None, action: act.Action) -> bool:
@@ -106,8 +147,6 @@ async def _do(hands: Hands, world: World, raw: Mapping[str, Any], context: Rende
         case act.Mark(pod=pod, uid=uid, labels=labels, annotations=annotations):
             patch = {"metadata": {"uid": uid, "labels": dict(labels), "annotations": dict(annotations)}}
             await hands.writer.patch("Pod", namespace, pod, patch)
-        case act.Drain(ip=ip, deadline_seconds=deadline):
-            await hands.agents.drain(ip, hands.tokens.token(world.uid), deadline)
         case act.PutServe(ip=ip, body=body):
             await hands.serve.put(ip, hands.tokens.token(world.uid), body)
         case act.ScaleServe(ip=ip, deployment=deployment, target=target):

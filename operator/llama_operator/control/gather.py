@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from llama_operator.adapters.tokens import Tokens
+from llama_operator.control.rooms import Rooms
 from llama_operator.control.store import Store
-from llama_operator.lifecycle.free_gpus import free_gpus
 from llama_operator.lifecycle.observed import Agent, NodeGpus, Pod, Serve, Unknown, World
 from llama_operator.lifecycle.status import failures_from_json, ready_pods
 from llama_operator.lifecycle.taken import Taken, taken
-from llama_operator.planning.hardware.requests import Holder, gpu_holders
-from llama_operator.ports import Agents, ApiError, Reader, ServeApi
+from llama_operator.planning.hardware.requests import Holder
+from llama_operator.ports import Agents, Reader, ServeApi
 from llama_operator.rendering import names
 from llama_operator.rendering.revision import Pinned, from_controller_revision
+
+GPUS_SECONDS = 10.0
+"""How old the free GPUs may be of which a pod that waits for a node is told: they choose words, and nothing else."""
+ASKED_AT_ONCE = 16
+"""Pods of one LlamaDeployment."""
+ASKING_SECONDS = 20.0
+"""For all questions to the pods of one LlamaDeployment: who has not answered by then is not known in this pass."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +38,7 @@ class Senses:
     serve: ServeApi
     tokens: Tokens
     store: Store
+    rooms: Rooms
 
 
 async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> World:
@@ -41,8 +52,11 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
     known = _objects(senses.store, key, metadata["uid"])
     objects, others = (known, []) if deleting else await _look_for_shared(senses.reader, key, metadata["uid"], known)
     pinned = _pinned(objects, key, metadata["uid"])
+    asked, questions = [pod for pod in pods if pod.ip and pod.running and is_named(pod, key.name)], _Questions()
     agents, serve, (gpus, holders) = await asyncio.gather(
-        _ask_agents(senses, pods), _ask_heads(senses, pods, pinned, metadata["uid"]), _look_for_gpus(senses, pods, gpu_resource)
+        _ask_agents(senses, asked, questions),
+        _ask_heads(senses, asked, questions, pinned, metadata["uid"]),
+        _look_for_gpus(senses, pods, gpu_resource),
     )
     return World(
         key=key,
@@ -101,16 +115,40 @@ def _pinned(objects: Mapping[tuple[str, str], Mapping[str, Any]], key: names.Key
     return {pinned.revision: pinned for pinned in read if pinned is not None}
 
 
-async def _ask_agents(senses: Senses, pods: Sequence[Pod]) -> dict[str, Agent | Unknown]:
-    asked = [pod for pod in pods if pod.ip and pod.running]
-    answers = await asyncio.gather(*(senses.agents.status(pod.ip or "") for pod in asked))
-    return {pod.name: answer for pod, answer in zip(asked, answers, strict=True)}
+def is_named(pod: Pod, deployment: str) -> bool:
+    """Whether a pod bears the name that its labels stand for: then there is one of each, however many a tenant labels like ours."""
+    if pod.component == names.HEAD:
+        return pod.name == names.head(deployment, pod.revision)
+    return pod.component == names.REPLICA and pod.name == names.gang_pod(deployment, pod.revision, pod.gang, pod.rank)
 
 
-async def _ask_heads(senses: Senses, pods: Sequence[Pod], pinned: Mapping[str, Pinned], uid: str) -> dict[str, Serve | Unknown]:
+class _Questions:
+    """The questions of one pass to what tenants run: so many at once, and in so much time."""
+
+    def __init__(self) -> None:
+        self._gate = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._end = asyncio.get_running_loop().time() + ASKING_SECONDS
+
+    async def ask(self, question: Callable[[], Awaitable[T | Unknown]]) -> T | Unknown:
+        try:
+            async with asyncio.timeout_at(self._end), self._gate:
+                return await question()
+        except TimeoutError:
+            return Unknown(f"no answer within the {ASKING_SECONDS:g} s for all questions")
+
+
+async def _ask_agents(senses: Senses, pods: Sequence[Pod], questions: _Questions) -> dict[str, Agent | Unknown]:
+    answers = await asyncio.gather(*(questions.ask(partial(senses.agents.status, pod.ip or "")) for pod in pods))
+    return {pod.name: answer for pod, answer in zip(pods, answers, strict=True)}
+
+
+async def _ask_heads(
+    senses: Senses, pods: Sequence[Pod], questions: _Questions, pinned: Mapping[str, Pinned], uid: str
+) -> dict[str, Serve | Unknown]:
     token = senses.tokens.token(uid)
-    heads = [pod for pod in pods if pod.component == names.HEAD and pod.ip and pod.running and not pod.deleting and pod.revision in pinned]
-    answers = await asyncio.gather(*(senses.serve.view(pod.ip or "", token, pinned[pod.revision].serve_deployment) for pod in heads))
+    heads = [pod for pod in pods if pod.component == names.HEAD and not pod.deleting and pod.revision in pinned]
+    asked = (partial(senses.serve.view, pod.ip or "", token, pinned[pod.revision].serve_deployment) for pod in heads)
+    answers = await asyncio.gather(*map(questions.ask, asked))
     return {pod.revision: answer for pod, answer in zip(heads, answers, strict=True)}
 
 
@@ -118,14 +156,4 @@ async def _look_for_gpus(senses: Senses, pods: Sequence[Pod], resource: str) -> 
     """Only while a pod finds no node: it takes a list of all nodes and pods."""
     if not any(pod.unschedulable for pod in pods):
         return Unknown("no pod waits for a node"), ()
-    return await read_rooms(senses.reader, resource)
-
-
-async def read_rooms(reader: Reader, resource: str) -> tuple[Sequence[NodeGpus] | Unknown, Sequence[Holder]]:
-    """The free GPUs of every node, and who holds the others. Unknown where the operator may not see them."""
-    try:
-        nodes, everybody = await asyncio.gather(reader.list("Node"), reader.list("Pod", fields="spec.nodeName!="))
-    except ApiError as error:
-        return Unknown(str(error)), ()
-    holders = gpu_holders(everybody, resource)
-    return free_gpus(nodes, holders, resource), holders
+    return await senses.rooms.read(resource, GPUS_SECONDS)

@@ -45,7 +45,7 @@ from llama_operator.control.rooms import Rooms
 from llama_operator.control.scalers import Scalers
 from llama_operator.control.settings import Settings
 from llama_operator.control.store import Store
-from llama_operator.control.workqueue import WorkQueue
+from llama_operator.control.workqueue import WorkQueue, share
 from llama_operator.rendering import names
 
 log = structlog.get_logger(__name__)
@@ -86,7 +86,8 @@ async def run(settings: Settings) -> None:
 async def _lead(
     settings: Settings, own: OwnMetrics, lease: Lease, kube: Kube, unguarded: Kube, stop: asyncio.Event, health: Health
 ) -> None:
-    store, queue = Store(), WorkQueue[names.Key]()
+    store = Store()
+    queue = WorkQueue[names.Key](tenant=lambda key: key.namespace, most=share(settings.workers))
     own.queue_depth.set_function(lambda: float(len(queue)))
     own.queue_oldest.set_function(queue.oldest_seconds)
     async with (
@@ -102,15 +103,16 @@ async def _lead(
         if tokens is None:
             return
         agents, serve, clock = HttpAgents(agent_client), RayServe(serve_client), SystemClock()
+        rooms = Rooms(reader=kube, clock=clock)
         reconciler = Reconciler(
-            senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store),
+            senses=Senses(reader=kube, agents=agents, serve=serve, tokens=tokens, store=store, rooms=rooms),
             hands=Hands(writer=kube, agents=agents, serve=serve, tokens=tokens, store=store),
             metrics=Prometheus(prometheus_client, settings.prometheus_url),
             events=Events(kube, "llama-operator", settings.pod_name),
             own=own,
             clock=clock,
             settings=settings,
-            rooms=Rooms(reader=kube, clock=clock),
+            rooms=rooms,
             scalers=Scalers(reader=kube, clock=clock),
             models=KnownModels(
                 HubReader(hub_client, settings.hub_endpoint) if settings.hub_endpoint else None,

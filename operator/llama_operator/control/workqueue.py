@@ -4,14 +4,17 @@ was added.
 The same contract as client-go's: `add` coalesces, `add_after` delays (the earliest time wins), `retry` backs off exponentially with
 jitter until `forget`. `remind` is an `add` for those that nothing happened to: it leaves a pause after a fault be. Times are the event
 loop's.
+
+Beyond client-go's: no more than `most` keys of one tenant are worked on at once. The others of that tenant keep their place in its own
+line meanwhile, and do not hold up the keys of other tenants.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -22,12 +25,26 @@ FAULT_SECONDS = 300.0
 """The longest pause after a fault of our own: the world need not change for it to go on, and only a change, or a new version, mends it."""
 
 
+def share(workers: int) -> int:
+    """How many of the workers one tenant may keep busy: passes whose pods do not answer must leave some to the others."""
+    return max(1, workers // 2)
+
+
 class WorkQueue(Generic[K]):
     """An asyncio queue of keys."""
 
-    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
-        """`jitter` gives numbers in [0, 1)."""
+    def __init__(
+        self,
+        jitter: Callable[[], float] = random.random,
+        *,
+        tenant: Callable[[K], Hashable] = lambda key: key,
+        most: int = 1,
+    ) -> None:
+        """`jitter` gives numbers in [0, 1). Without `tenant`, each key is one of its own, and limits nobody."""
         self._jitter = jitter
+        self._tenant, self._most = tenant, most
+        self._busy: Counter[Hashable] = Counter()
+        self._held: dict[Hashable, deque[K]] = {}
         self._ready: deque[K] = deque()
         self._dirty: set[K] = set()
         self._working: set[K] = set()
@@ -95,18 +112,37 @@ class WorkQueue(Generic[K]):
 
     async def get(self) -> K:
         """The next key; `done` must follow."""
-        while not self._ready:
+        while (key := self._next()) is None:
             self._wake.clear()
             await self._wake.wait()
-        key = self._ready.popleft()
         self._dirty.discard(key)
         self._since.pop(key, None)
         self._working.add(key)
+        self._busy[self._tenant(key)] += 1
         return key
 
     def done(self, key: K) -> None:
         """The work on the key ended; it is worked on again if it was added meanwhile."""
         self._working.discard(key)
+        tenant = self._tenant(key)
+        self._busy[tenant] -= 1
+        if not self._busy[tenant]:
+            del self._busy[tenant]
         if key in self._dirty:
             self._ready.append(key)
+        if tenant in self._held:
+            self._ready.appendleft(self._held[tenant].popleft())  # its turn had come before that of all that are ready
+            if not self._held[tenant]:
+                del self._held[tenant]
+        if self._ready:
             self._wake.set()
+
+    def _next(self) -> K | None:
+        """The first key that is ready and whose tenant has not its share yet; those before it are held."""
+        while self._ready:
+            key = self._ready.popleft()
+            tenant = self._tenant(key)
+            if self._busy[tenant] < self._most:
+                return key
+            self._held.setdefault(tenant, deque()).append(key)
+        return None

@@ -151,7 +151,7 @@ def test_hundreds_of_questions_that_time_out_together_leave_room_for_the_next() 
 
 def test_an_answer_without_end_is_not_kept() -> None:
     assert status(" " * (adapter.MOST_BYTES + 1) + json.dumps(EXAMPLE)) == Unknown(
-        "RemoteProtocolError: the answer has more than 1048576 bytes"
+        "RemoteProtocolError: the answer has more than 65536 bytes"
     )
 
 

@@ -129,6 +129,8 @@ async def test_pages_are_joined_and_items_get_their_kind_and_version() -> None:
     found = await serve(pages, lambda api: api.list("Pod", labels="a=b", fields="spec.nodeName!="))
     assert found == [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}} for name in "ab"]
     assert asked[1] == {"limit": "500", "labelSelector": "a=b", "fieldSelector": "spec.nodeName!=", "continue": "next"}
+    cut = await serve(pages, lambda api: api.list("Pod", cut=lambda item: {"name": item["metadata"]["name"]}))
+    assert cut == [{"apiVersion": "v1", "kind": "Pod", "name": name} for name in "ab"]
 
 
 async def test_writes_go_where_and_as_they_should() -> None:

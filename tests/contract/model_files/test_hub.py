@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -21,7 +22,7 @@ from llama_operator.adapters.model_files.sequence import CONFIG_LIMIT, HEADERS_L
 from llama_operator.planning.facts import ModelFacts
 from llama_operator.planning.models.from_config import facts_from_config
 from llama_operator.planning.models.lora import AdapterFacts, adapter_from_tensors
-from llama_operator.planning.models.safetensors import HEADER_LIMIT, Tensor
+from llama_operator.planning.models.safetensors import HEADER_LIMIT, Tensor, read_tensors
 from llama_operator.ports import ModelFilesError
 from llama_serving.config import ModelShape
 
@@ -277,13 +278,41 @@ async def test_an_address_that_is_none_is_refused(endpoint: str) -> None:
 
 async def test_headers_without_end_are_refused_as_a_whole() -> None:
     """Each shard's header is within its bound; together they are more than a model has."""
-    count = HEADERS_LIMIT // HEADER_LIMIT + 1
-    names = [f"{n}.safetensors" for n in range(count)]
-    shards = {name: header_of([Tensor(name, "U8", (0,), 0)])[0][8:].ljust(HEADER_LIMIT) for name in names}
+    assert HEADERS_LIMIT <= 4 << 20  # parsed, it takes more than ten times as much of the operator's 512 MiB
+    length = HEADERS_LIMIT // 2
+    names = [f"{n}.safetensors" for n in range(3)]
+    shards = {name: header_of([Tensor(name, "U8", (0,), 0)])[0][8:].ljust(length) for name in names}
     index = json.dumps({"weight_map": {name: name for name in names}}).encode()
     files = {"config.json": b"{}", "model.safetensors.index.json": index}
-    files |= {name: HEADER_LIMIT.to_bytes(8, "little") + shard for name, shard in shards.items()}
+    files |= {name: length.to_bytes(8, "little") + shard for name, shard in shards.items()}
     with FakeHub({"org/long": Repo(files=files)}) as hub:
         error = await refused(hub.url, "hf://org/long")
     assert error.reason == "Unreadable"
     assert f"more than {HEADERS_LIMIT} bytes" in error.message
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_tensors_without_end_are_refused_as_a_whole(shards: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_operator.adapters.model_files.sequence.TENSORS_MAX", 99)
+    names = ["model.safetensors"] if shards == 1 else ["a.safetensors", "b.safetensors"]
+    files = {name: header_of([Tensor(f"{name}{n}", "U8", (0,), 0) for n in range(100 // shards)])[0] for name in names}
+    weights = {f"{name}{n}": name for name in names for n in range(100 // shards)}
+    index = {"model.safetensors.index.json": json.dumps({"weight_map": weights}).encode()} if shards > 1 else {}
+    with FakeHub({"org/many": Repo(files={"config.json": b"{}"} | index | files)}) as hub:
+        error = await refused(hub.url, "hf://org/many")
+    assert (error.reason, "has more than 99 tensors" in error.message) == ("Unreadable", True)
+
+
+async def test_a_long_header_is_parsed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set[threading.Thread]()
+
+    def watched(*given: Any) -> Any:
+        threads.add(threading.current_thread())
+        return read_tensors(*given)
+
+    monkeypatch.setattr("llama_operator.adapters.model_files.sequence.read_tensors", watched)
+    header = header_of([Tensor(f"t{n:0200}", "U8", (0,), 0) for n in range(2000)])[0]
+    with FakeHub({"org/long": Repo(files={"config.json": b"{}", "model.safetensors": header})}) as hub:
+        contents = await read(hub.url, "hf://org/long")
+    assert len(contents.tensors) == 2000
+    assert threading.main_thread() not in threads

@@ -168,6 +168,44 @@ async def test_headers_that_take_too_long_give_way_to_the_config(hub: FakeHub) -
     assert found.known_from == "config"
 
 
+class Counting:
+    """A reader that says how many read at the same time."""
+
+    def __init__(self) -> None:
+        self.now, self.most, self.read = 0, 0, list[str]()
+
+    async def read_model(self, source: str, revision: str | None = None) -> ModelContents:
+        del revision
+        self.now += 1
+        self.most = max(self.most, self.now)
+        self.read.append(source)
+        await asyncio.sleep(0.01)
+        self.now -= 1
+        return ModelContents(config=CONFIG, tensors=tuple(TENSORS), files=("model.safetensors",))
+
+    read_adapter = read_model
+
+
+async def test_one_model_is_read_at_a_time_and_once_for_all_who_ask() -> None:
+    """At a start all workers meet models that nobody has read yet."""
+    reader = Counting()
+    async with local_client() as client:
+        known = KnownModels(reader, Hub(client, "", monotonic=Clock()), monotonic=Clock())
+        found = await asyncio.gather(*(known.facts(f"hf://org/{n % 4}") for n in range(8)))
+    assert {type(each) for each in found} == {ModelFacts}
+    assert (reader.most, sorted(reader.read)) == (1, [f"hf://org/{n}" for n in range(4)])
+
+
+async def test_who_waits_too_long_for_a_turn_asks_again_soon_and_is_not_remembered_as_unread() -> None:
+    clock = Clock()
+    async with local_client() as client:
+        known = KnownModels(Counting(), Hub(client, "", monotonic=clock), monotonic=clock, read_seconds=0.02)
+        async with known._turn:
+            assert await known.facts("hf://org/next") == Unread(why="other models were read for 0 s", soon=True)
+        known._read_seconds = 60.0
+        assert isinstance(await known.facts("hf://org/next"), ModelFacts)
+
+
 async def test_no_more_than_so_many_are_remembered(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llama_operator.adapters.models.KEEP", 2)
     async with models(hub.url) as known:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import re
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -12,7 +14,9 @@ import pytest
 from tests.harness.http import dripping, local_client
 
 from llama_operator.adapters import ray_serve
+from llama_operator.adapters.bounded import SMALL_BYTES
 from llama_operator.adapters.ray_serve import RayServe
+from llama_operator.lifecycle.causes import WORDS_LIMIT
 from llama_operator.lifecycle.observed import Serve, ServeReplica, Unknown
 from llama_operator.ports import ServeError
 
@@ -207,5 +211,61 @@ def test_a_head_that_drips_is_given_up_after_the_time_for_the_whole(monkeypatch:
 
 
 def test_an_answer_without_end_or_depth_is_unknown() -> None:
-    assert view(" " * (ray_serve.MOST_BYTES + 1)) == Unknown("RemoteProtocolError: the answer has more than 16777216 bytes")
+    assert view(" " * (ray_serve.MOST_BYTES + 1)) == Unknown("RemoteProtocolError: the answer has more than 1048576 bytes")
     assert view("[" * 100_000) == Unknown("ValueError: JSON that is nested too deeply")
+
+
+@pytest.mark.parametrize("item", ["{}", "[]", '{"":0}', '"x"', '{"state":{},"node_ip":[]}'])
+def test_the_worst_answer_within_the_bound_takes_little_of_the_operators_memory(item: str) -> None:
+    """The operator's pod has 512 MiB for everybody's answers."""
+    head, tail = '{"applications":{"llama":{"deployments":{"' + DEPLOYMENT + '":{"replicas":[', "]}}}}}"
+    body = head + ",".join([item] * ((ray_serve.MOST_BYTES - 200) // (len(item) + 1))) + tail
+    tracemalloc.start()
+    try:
+        said = view(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert isinstance(said, Unknown)
+    assert re.search(r"\d+ replicas, of which at most 2000 are read", said.reason)
+    assert peak < 100 << 20
+
+
+def test_texts_are_cut_and_what_is_no_count_is_unknown() -> None:
+    body = instance(status="S" * 9999, message="m" * 9999, replicas=[{"state": "r" * 9999, "node_ip": "1" * 9999}])
+    assert view(body) == Serve(
+        deployed=True,
+        app_status="RUNNING",
+        deployment_status="S" * ray_serve.MOST_TEXT,
+        message="m" * (WORDS_LIMIT - 1) + "…",
+        replicas=[ServeReplica(state="r" * ray_serve.MOST_TEXT, node_ip="1" * ray_serve.MOST_TEXT)],
+    )
+    assert view(instance(target_num_replicas=["1"])) == Unknown("TypeError: a number of replicas is expected, not list")
+
+
+def test_only_so_many_large_answers_are_read_at_once_and_small_ones_wait_for_none() -> None:
+    """Heads that send all but the end of a large answer are read a few at a time; the others hold what is small."""
+    sent = {"most": 0, "now": 0}
+
+    class Long(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b" " * SMALL_BYTES
+            yield b" "
+            sent["now"] += 1
+            sent["most"] = max(sent["most"], sent["now"])
+            await asyncio.sleep(0.05)
+            sent["now"] -= 1
+            yield b"{}"
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Long()) if request.url.host == "10.0.0.1" else httpx.Response(200, content=b"{}")
+
+    async def run(api: RayServe) -> list[Serve | Unknown]:
+        many = [asyncio.create_task(api.view("10.0.0.1", "t", DEPLOYMENT)) for _ in range(3 * ray_serve.LARGE_AT_ONCE)]
+        await asyncio.sleep(0.01)
+        small = await api.view("10.0.0.2", "t", DEPLOYMENT)
+        assert not any(task.done() for task in many)
+        return [small, *await asyncio.gather(*many)]
+
+    assert set(map(repr, with_api(handler, run))) == {repr(Serve(deployed=False))}
+    assert sent["most"] == ray_serve.LARGE_AT_ONCE

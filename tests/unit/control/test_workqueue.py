@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.harness.virtual_time import NothingLeft, run_virtually
 
-from llama_operator.control.workqueue import BASE_SECONDS, FAULT_SECONDS, MAX_SECONDS, WorkQueue
+from llama_operator.control.workqueue import BASE_SECONDS, FAULT_SECONDS, MAX_SECONDS, WorkQueue, share
 
 
 def now() -> float:
@@ -175,3 +175,42 @@ def test_after_a_fault_pauses_grow_to_minutes_and_only_news_cuts_them_short() ->
         return pauses[-1], reminded, told, len(queue)
 
     assert in_time(scenario) == (FAULT_SECONDS, 0, 1, 1)
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 1), (2, 1), (3, 1), (8, 4)])
+def test_one_tenant_may_keep_half_of_the_workers_busy(workers: int, most: int) -> None:
+    assert share(workers) == most
+
+
+async def work(queue: WorkQueue[str], workers: int, seconds: Callable[[str], float]) -> list[tuple[float, str]]:
+    """Work on what is there: when each key's work began."""
+    begun: list[tuple[float, str]] = []
+
+    async def worker() -> None:
+        while True:
+            key = await queue.get()
+            begun.append((now(), key))
+            await asyncio.sleep(seconds(key))
+            queue.done(key)
+
+    tasks = [asyncio.create_task(worker()) for _ in range(workers)]
+    await asyncio.sleep(5000)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return begun
+
+
+def test_a_tenant_whose_passes_hang_leaves_workers_to_the_others() -> None:
+    """Twenty keys of `e`, 300 seconds each, were there before the others'."""
+
+    async def run() -> list[tuple[float, str]]:
+        queue = WorkQueue[str](tenant=lambda key: key[0], most=4)
+        for key in [*(f"e{n}" for n in range(20)), "a0", "b0", "a1"]:
+            queue.add(key)
+        return await work(queue, 8, lambda key: 300 if key[0] == "e" else 1)
+
+    begun = run_virtually(run())
+    assert {key for at, key in begun if at == 0} == {"e0", "e1", "e2", "e3", "a0", "b0", "a1"}
+    assert [key for _, key in begun if key[0] == "e"] == [f"e{n}" for n in range(20)]
+    assert max(at for at, _ in begun) == 4 * 300

@@ -3,19 +3,21 @@
     config.json ─▶ hf_quant_config.json, where config.json speaks of no quantisation
     index       ─▶ its shards, several at a time: 8 bytes for the header's length, then the header
 
-Every read is bounded, and so is their sum: what a stranger's index may make us read ends at HEADERS_LIMIT.
+Every read is bounded, and so is their sum: what a stranger's index may make us read ends at HEADERS_LIMIT, and what becomes of it at
+TENSORS_MAX. What is long is parsed in a thread, as others wait for the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from llama_operator.api.problems import Problem
 from llama_operator.planning.models import lora
 from llama_operator.planning.models.contents import CONFIG_FILE, QUANT_FILE, ModelContents
-from llama_operator.planning.models.index import INDEX_FILE, INDEX_LIMIT, Index, check_shards, check_tensors, read_index
+from llama_operator.planning.models.index import INDEX_FILE, INDEX_LIMIT, TENSORS_MAX, Index, check_shards, check_tensors, read_index
 from llama_operator.planning.models.reading import parse_json
 from llama_operator.planning.models.safetensors import DAMAGED, PREFIX_BYTES, Tensor, read_length, read_tensors
 from llama_operator.ports import ModelFilesError
@@ -23,8 +25,11 @@ from llama_operator.ports import ModelFilesError
 CONFIG_LIMIT = 1 << 20
 """Bytes of a config file that are read; a Llama's has about 1,000, Meta's FP8 ones about 30,000."""
 
-HEADERS_LIMIT = 64 << 20
-"""Bytes of all headers of a model; 405B's 191 have about 200,000."""
+HEADERS_LIMIT = 4 << 20
+"""Bytes of all headers of a model; 405B's 191 have about 200,000, and 600,000 with four tensors of scales beside each matrix."""
+
+LONG = 256 << 10
+"""Bytes that are parsed in a thread: more than a few milliseconds' work."""
 
 AT_ONCE = 8
 """Files whose headers are read at the same time."""
@@ -69,7 +74,7 @@ async def read_model(files: Files) -> ModelContents:
     quantised = isinstance(config, dict) and (config.get("quantization_config") or config.get("compression_config"))
     own = None if quantised else await files.whole(QUANT_FILE, CONFIG_LIMIT)
     text = await files.whole(INDEX_FILE, INDEX_LIMIT)
-    index = None if text is None else _sound(files, read_index(text))
+    index = None if text is None else _sound(files, await _parsed(text, read_index))
     names = await _names(files, index)
     tensors = await _read_headers(files, names, index)
     quant_file = None if own is None else _parse(files, QUANT_FILE, own)
@@ -96,11 +101,15 @@ async def _names(files: Files, index: Index | None) -> tuple[str, ...]:
 
 
 async def _read_headers(files: Files, names: tuple[str, ...], index: Index | None) -> tuple[Tensor, ...]:
-    gate, left = asyncio.Semaphore(AT_ONCE), [HEADERS_LIMIT]
+    gate, left, count = asyncio.Semaphore(AT_ONCE), [HEADERS_LIMIT], 0
 
     async def read(name: str) -> tuple[Tensor, ...]:
+        nonlocal count
         async with gate:
             found = await _read_header(files, name, left)
+        count += len(found)
+        if count > TENSORS_MAX:
+            raise ModelFilesError("Unreadable", f"{files.where} has more than {TENSORS_MAX} tensors", "Use weights of fewer tensors.")
         if index is not None and (problem := check_tensors(index, name, found)):
             _refuse(files, problem)
         return found
@@ -125,7 +134,12 @@ async def _read_header(files: Files, name: str, left: list[int]) -> tuple[Tensor
     if len(header.data) < length:
         raise ModelFilesError("Unreadable", f"{files.where}: {name} ends within its header", DAMAGED)
     size = header.size if header.size is not None else prefix.size
-    return _sound(files, read_tensors(header.data, name, None if size is None else size - PREFIX_BYTES - length))
+    data_bytes = None if size is None else size - PREFIX_BYTES - length
+    return _sound(files, await _parsed(header.data, lambda data: read_tensors(data, name, data_bytes)))
+
+
+async def _parsed(data: bytes, read: Callable[[bytes], T]) -> T:
+    return await asyncio.to_thread(read, data) if len(data) > LONG else read(data)
 
 
 async def _read_json(files: Files, name: str) -> Any:

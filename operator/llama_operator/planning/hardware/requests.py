@@ -24,6 +24,27 @@ class Holder:
     gpus: int
 
 
+def only_requests(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """What `gpu_holders` reads of a pod, of whatever extended resource: a hundredth of it."""
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    return {
+        "metadata": {name: metadata[name] for name in ("namespace", "name") if name in metadata},
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            "containers": _extended(spec.get("containers") or []),
+            "initContainers": _extended(spec.get("initContainers") or []),
+        },
+        "status": {"phase": (pod.get("status") or {}).get("phase")},
+    }
+
+
+def _extended(containers: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    # The names of extended resources have a domain. https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
+    asked = ((item.get("resources") or {}).get("requests") or {} for item in containers)
+    kept = ({name: value for name, value in requests.items() if "/" in name} for requests in asked)
+    return [{"resources": {"requests": requests}} for requests in kept if requests]
+
+
 def gpu_holders(pods: Iterable[Mapping[str, Any]], resource: str) -> list[Holder]:
     """The pods that hold GPUs of that resource name."""
     found = []

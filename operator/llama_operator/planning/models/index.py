@@ -15,8 +15,13 @@ from llama_operator.planning.models.safetensors import DAMAGED, Tensor
 
 INDEX_FILE = "model.safetensors.index.json"
 
-INDEX_LIMIT = 64 << 20
-"""Bytes of an index that are read; 405B's has about 100,000."""
+INDEX_LIMIT = 4 << 20
+"""Bytes of an index that are read; 405B's has about 100,000, and 500,000 with four tensors of scales beside each matrix. Parsed, they may
+take ten times as much memory.
+"""
+
+TENSORS_MAX = 50_000
+"""Tensors of a model; 405B has 1,138, and some 5,000 with those of scales."""
 
 SHARDS_MAX = 4096
 """Files that one index may name; 405B's names 191."""
@@ -48,6 +53,8 @@ def read_index(data: bytes) -> Index:
     weights = raw.get("weight_map") if isinstance(raw, dict) else None
     if not isinstance(weights, dict) or not weights:
         raise Refused(f"{INDEX_FILE} with weight_map {show(weights)}", "an object of tensors' names and files", DAMAGED)
+    if len(weights) > TENSORS_MAX:
+        raise Refused(f"{INDEX_FILE} of {len(weights)} tensors", f"at most {TENSORS_MAX}")
     files: dict[str, set[str]] = {}
     for tensor, file in weights.items():
         if not isinstance(file, str) or not is_plain(file):

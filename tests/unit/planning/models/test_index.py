@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from tests.harness.checkpoints import CONFIG, sharded, tensors_of
 
 from llama_operator.api.problems import Problem
-from llama_operator.planning.models.index import INDEX_FILE, SHARDS_MAX, Index, check_shards, check_tensors, is_plain, read_index
+from llama_operator.planning.models.index import (
+    INDEX_FILE,
+    INDEX_LIMIT,
+    SHARDS_MAX,
+    TENSORS_MAX,
+    Index,
+    check_shards,
+    check_tensors,
+    is_plain,
+    read_index,
+)
 from llama_operator.planning.models.safetensors import Tensor
 
 TENSORS = tensors_of(CONFIG)
@@ -44,12 +54,22 @@ def test_every_tensor_is_found_in_its_file() -> None:
         ({"weight_map": {"a": "a\n.safetensors"}}, "of the same folder"),
         ({"weight_map": {"a": "model.bin"}}, "of the same folder"),
         ({"weight_map": {str(n): f"{n}.safetensors" for n in range(SHARDS_MAX + 1)}}, f"at most {SHARDS_MAX}"),
+        ({"weight_map": {str(n): "a.safetensors" for n in range(TENSORS_MAX + 1)}}, f"at most {TENSORS_MAX}"),
     ],
 )
 def test_an_index_that_leads_elsewhere_is_refused(raw: Any, words: str) -> None:
     problem = index_of(raw)
     assert isinstance(problem, Problem)
     assert words in problem.message
+
+
+def test_the_bounds_hold_several_times_the_largest_llama_with_scales_beside_each_matrix() -> None:
+    matrices = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", *(f"self_attn.{side}_proj" for side in "qkvo")]
+    parts = ["weight_packed", "weight_scale", "weight_global_scale", "input_global_scale", "weight_zero_point"]
+    names = [f"model.layers.{layer}.{matrix}.{part}" for layer in range(126) for matrix in matrices for part in parts]
+    raw = json.dumps({"weight_map": dict.fromkeys(names, "model-00001-of-00191.safetensors")}, indent=2).encode()
+    assert len(names) * 5 < TENSORS_MAX
+    assert len(raw) * 5 < INDEX_LIMIT <= 4 << 20  # parsed, more than ten times as much, of the operator's 512 MiB
 
 
 def test_missing_files_are_counted_and_named() -> None:
