@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_operator.lifecycle.causes import KNOWN_CAUSES, WORDS_LIMIT
 from llama_serving.rootcause import MESSAGE_LIMIT, WRAPPERS, diagnose
+from llama_serving.status import Reason
 
 LOGS = Path(__file__).parent / "logs"
 
@@ -104,3 +107,8 @@ def test_a_text_that_says_nothing_says_where_to_look() -> None:
 @given(st.text(max_size=2000))
 def test_any_text_gives_a_short_answer_and_never_an_error(text: str) -> None:
     assert 0 < len(diagnose(text).message) <= MESSAGE_LIMIT
+
+
+def test_the_operator_knows_every_reason_and_cuts_no_message() -> None:
+    assert set(get_args(Reason)) <= KNOWN_CAUSES
+    assert MESSAGE_LIMIT <= WORDS_LIMIT
