@@ -46,3 +46,39 @@ def test_a_spec_that_is_nested_as_deeply_as_the_api_server_takes_is_refused_and_
     finally:
         kubectl(local, "delete", *where, "--wait=false")
     namespace.wait("it is gone", lambda: not kubectl(local, "get", *where, "--ignore-not-found", "-o", "name"), 60)
+
+
+def test_a_service_of_somebody_elses_is_left_alone_and_named_until_the_name_is_free(local: Stage, namespace: Namespace) -> None:
+    name = "taken"
+    path = f"/api/v1/namespaces/{namespace.name}/services/{name}"
+    spec = {"selector": {"app": "db"}, "ports": [{"port": 5432}]}
+    namespace.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+    namespace.apply(local.simulated(name, args={"loadSeconds": 1}))
+    said = namespace.wait_reason(name, "Degraded", "NameTaken", 60)["message"]
+    assert f"Service {name} was there already and belongs to nobody" in said
+    namespace.wait_ready(name, 1, 120)
+    there = namespace.get(path) or {}
+    assert (there["spec"]["selector"], there["metadata"].get("ownerReferences")) == ({"app": "db"}, None)
+
+    namespace.api.delete(path)
+    uid = namespace.llama(name)["metadata"]["uid"]
+
+    def ours() -> bool:
+        owners = (namespace.get(path) or {"metadata": {}})["metadata"].get("ownerReferences") or []
+        return [owner["uid"] for owner in owners] == [uid]
+
+    namespace.wait("the Service is made", ours, 60, name)
+    namespace.wait_reason(name, "Degraded", "Healthy", 60)
+    namespace.delete_llama(name)
+    namespace.wait_gone(name, 60)
+
+
+def test_a_token_that_somebody_deleted_is_made_again_for_the_next_pod(local: Stage, namespace: Namespace) -> None:
+    name = "token"
+    namespace.apply(local.simulated(name, args={"loadSeconds": 1}))
+    namespace.wait_ready(name, 1, 120)
+    namespace.api.delete(f"/api/v1/namespaces/{namespace.name}/secrets/{name}-ray-token")
+    namespace.patch_llama(name, {"spec": {"replicas": 2}})
+    namespace.wait_ready(name, 2, 120)
+    namespace.delete_llama(name)
+    namespace.wait_gone(name, 60)
