@@ -98,7 +98,8 @@ def manifests(stage: Stage) -> list[dict[str, Any]]:
     slow = {"slots": 1, "tokensPerSecond": 5, "loadSeconds": 1, "fault": "hang", "faultAfterSeconds": 20}
     whole = {"hardware": {"accelerator": "nvidia-h100-80gb", "gpusPerNode": 16}, "parallelism": {"tensor": 16}}
     return [
-        stage.simulated("hung", args=slow, autoscaling=autoscaling(1, in_flight=1)),
+        # Down to none, since equal bounds are refused; while requests are open none goes.
+        stage.simulated("hung", args=slow, autoscaling={**autoscaling(1, in_flight=1), "minReplicas": 0}),
         stage.simulated("stuck", args={"fault": "load-hang", "loadSeconds": 2}),
         stage.simulated("wide", **whole),
         stage.simulated("broken", args={"fault": "out-of-memory", "loadSeconds": 1}),

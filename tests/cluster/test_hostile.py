@@ -56,6 +56,7 @@ def test_a_service_of_somebody_elses_is_left_alone_and_named_until_the_name_is_f
     namespace.apply(local.simulated(name, args={"loadSeconds": 1}))
     said = namespace.wait_reason(name, "Degraded", "NameTaken", 60)["message"]
     assert f"Service {name} was there already and belongs to nobody" in said
+    assert "endpoint" not in namespace.status(name)
     namespace.wait_ready(name, 1, 120)
     there = namespace.get(path) or {}
     assert (there["spec"]["selector"], there["metadata"].get("ownerReferences")) == ({"app": "db"}, None)
@@ -69,6 +70,7 @@ def test_a_service_of_somebody_elses_is_left_alone_and_named_until_the_name_is_f
 
     namespace.wait("the Service is made", ours, 60, name)
     namespace.wait_reason(name, "Degraded", "Healthy", 60)
+    assert name in namespace.status(name)["endpoint"]
     namespace.delete_llama(name)
     namespace.wait_gone(name, 60)
 

@@ -56,6 +56,7 @@ def test_what_is_somebody_elses_is_left_alone_and_told_and_ours_comes_once_it_is
         degraded = sim.condition("Degraded")
         assert (degraded["status"], degraded["reason"]) == ("True", "NameTaken")
         assert f"{kind} {KEY.name} was there already and belongs to {owner}" in degraded["message"]
+        assert ("endpoint" in sim.status()) is (kind != "Service")  # nobody is led to somebody else's Service, the canary neither
         told = [event for event in sim.api.all("Event") if event["reason"] == "NameTaken"]
         assert [(event["type"], event["count"]) for event in told] == [("Warning", 1)]
         sim.api.writes.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ PAGE_SIZE = 500
 RECURSION_LIMIT = 24_000
 """Python's JSON goes one call deeper with each level, a copy two (Kopf makes some), and Python allows a thousand. The API server lets a
 tenant store ten thousand levels (https://github.com/kubernetes-sigs/json, `maxDepth`); a list or an event has some more around them."""
+STACK_BYTES = 8 << 20
 SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -32,6 +34,7 @@ def allow_deep_json() -> None:
     No more than that: what agents answer may be deeper still, and must end at this limit and not at the stack's, of eight megabytes.
     """
     sys.setrecursionlimit(max(RECURSION_LIMIT, sys.getrecursionlimit()))
+    threading.stack_size(STACK_BYTES)  # of threads from now on: some systems give them less than the main thread has
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> client.ApiClient:

@@ -53,9 +53,10 @@ async def gather(senses: Senses, raw: Mapping[str, Any], gpu_resource: str) -> W
     objects, others = (known, []) if deleting else await _look_for_shared(senses.reader, key, metadata["uid"], known)
     pinned = _pinned(objects, key, metadata["uid"])
     asked, questions = [pod for pod in pods if pod.ip and pod.running and is_named(pod, key.name)], _Questions()
-    agents, serve, (gpus, holders) = await asyncio.gather(
-        _ask_agents(senses, asked, questions),
+    # Heads first: there are few, and without theirs nothing is scaled or replaced, however many agents are silent.
+    serve, agents, (gpus, holders) = await asyncio.gather(
         _ask_heads(senses, asked, questions, pinned, metadata["uid"]),
+        _ask_agents(senses, asked, questions),
         _look_for_gpus(senses, pods, gpu_resource),
     )
     return World(

@@ -1,4 +1,5 @@
-"""Kopf as the source of events: every change of a LlamaDeployment or of a child puts its key into the work queue. Nothing is decided here.
+"""Kopf as the source of events: every change of a LlamaDeployment but its status, or of a child, puts its key into the work queue. Nothing
+is decided here.
 
 Kopf's change handlers, timers, daemons and indexes are not used: they lose updates, miss deletions after a 410, or die for good after one
 failed patch (docs/adr/0001-kopf-as-event-source.md). The resync covers what a watch misses.

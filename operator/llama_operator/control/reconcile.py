@@ -33,7 +33,7 @@ from llama_operator.lifecycle.revision import keep_running, make_wish, render_co
 from llama_operator.lifecycle.scaling_view import ScalingView, newest_change, says_something_new
 from llama_operator.lifecycle.status import build_status
 from llama_operator.planning.admission import Admission, refuse
-from llama_operator.ports import CONFLICT, INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models, NotLeader
+from llama_operator.ports import INVALID, NOT_FOUND, ApiError, Clock, Metrics, Models, NotLeader
 from llama_operator.rendering import names
 from llama_operator.rendering.context import RenderContext
 
@@ -176,7 +176,7 @@ class Reconciler:
     async def _write_status(
         self, key: names.Key, raw: dict[str, Any], previous: Mapping[str, Any], status: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """The LlamaDeployment as it is now; None when it is gone, or another bears its name."""
+        """The LlamaDeployment as it is now; None when it is gone. Raises ApiError."""
         if not says_something_new(previous, status):
             return raw
         metadata = raw["metadata"]
@@ -193,8 +193,8 @@ class Reconciler:
                 # What cannot be remembered is not begun; said where the user looks, since no condition can say it.
                 message = f"the API server refuses the status, so nothing is changed; is the CRD older than the operator? {error}"
                 await self.events.emit(raw, "StatusRefused", message, self.clock.now(), warning=True)
-            if error.status not in (NOT_FOUND, CONFLICT):
-                raise
+            if error.status != NOT_FOUND:
+                raise  # a conflict too: what changed it may be a status, of which no event wakes a pass
             self.hands.store.drop(names.KIND, metadata["namespace"], metadata["name"], metadata["uid"])
             return None
         self.hands.store.put(written)

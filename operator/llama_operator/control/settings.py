@@ -39,7 +39,7 @@ class Settings(BaseSettings):
     head_storage_class: str = ""
     head_storage_size: str = "1Gi"
     lease_name: str = "llama-operator"
-    lease_seconds: float = Field(default=15.0, ge=10)
+    lease_seconds: float = Field(default=15.0, ge=13)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
     health_port: int = 8081

@@ -91,6 +91,7 @@ class Store:
                 self._forget(key)  # whatever its version: what is there after it was listed is newer
             self.put(item)
         self._dropped = {key: when for key, when in self._dropped.items() if key[0] != kind}
+        self._heard = {key: told for key, told in self._heard.items() if key[0] != kind or key in self._objects}
 
     def _another(self, key: Id, item: Mapping[str, Any]) -> bool:
         return bool(self._objects[key]["metadata"].get("uid") != item["metadata"].get("uid"))

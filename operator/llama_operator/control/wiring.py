@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
     own.tell_api_prices(settings.api_prices)
     lease = Lease(settings.namespace, settings.lease_name, f"{settings.pod_name}_{uuid.uuid4().hex[:8]}", settings.lease_seconds)
     health = Health(held=lambda: lease.held)
-    own.leading.set_function(lambda: 1.0 if lease.held else 0.0)
+    own.leading.set_function(lambda: 1.0 if lease.held and not health.trouble else 0.0)
     server = HttpServer(healthy=health.healthy, ready=health.ready, expose=own.exposition)
     await server.start(settings.health_port, settings.metrics_port)
     api = await connect(settings.kubeconfig, settings.kube_context)

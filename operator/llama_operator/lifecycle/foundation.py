@@ -55,6 +55,8 @@ def revision_objects(world: World, pinned: Pinned, record: Mapping[str, Any] | N
     if record is not None:
         name = record["metadata"]["name"]
         live = world.objects.get((CONTROLLER_REVISION, name))
+        if live is not None and live["metadata"].get("deletionTimestamp"):
+            return actions + _head_and_its_needs(world, pinned)  # whoever put a finalizer on it has the word; its end wakes a pass
         if live is not None and not is_of_newer_operator(live):
             # Its data cannot be changed. It was not read, so it is not the one that we would have made (`from_controller_revision`).
             why, uid = f"{CONTROLLER_REVISION} {name} is not as the operator wrote it", live["metadata"].get("uid")
@@ -90,7 +92,8 @@ def lost_token(world: World, already: Sequence[Action], coming: Sequence[Action]
     """
     if any(isinstance(action, MakeToken) for action in already):
         return []
-    waiting = [pod.name for pod in world.pods if not pod.deleting and (pod.waiting or "").startswith(NO_CONFIG)]
+    secret = names.token_secret(world.key.name)  # named by the kubelet; a pod may wait for one of its user's for as long as it likes
+    waiting = [pod.name for pod in world.pods if not pod.deleting and (said := pod.waiting or "").startswith(NO_CONFIG) and secret in said]
     pods = any(isinstance(action, Create) and action.manifest["kind"] == "Pod" for action in coming)
     if not waiting and not pods:
         return []
@@ -110,10 +113,11 @@ def _why_replaced(world: World, head: Pod, now: float) -> str | None:
     if head.ended:
         return head.ended
     agent = world.agent(head)
-    # When it failed is the agent's word: not before the pod was made, or a head would be replaced in every pass.
-    if agent and agent.root_cause and agent.phase == "Failed" and now - max(agent.since, head.created) >= FAILED_HEAD_SECONDS:
-        return agent.root_cause.message
-    return None
+    if agent is None or agent.root_cause is None or agent.phase != "Failed":
+        return None
+    # When it failed is the agent's word: not before the pod was made, or a head would be replaced in every pass; nor at a time to come.
+    failed = head.created if agent.since > now else max(agent.since, head.created)
+    return agent.root_cause.message if now - failed >= FAILED_HEAD_SECONDS else None
 
 
 def clear_old_revisions(world: World, current: str, now: float) -> list[Action]:

@@ -18,6 +18,9 @@ from dataclasses import dataclass, replace
 from llama_operator.lifecycle.gangs import Gang, GangState
 from llama_operator.lifecycle.observed import Failures
 
+CLOCKS_SECONDS = 60.0
+"""By so much may the clocks of two nodes differ: a new leader must not forget the pause that the last one has just written."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
@@ -46,7 +49,7 @@ def may_try(failures: Failures, policy: RetryPolicy, now: float) -> bool:
 
 def waits(failures: Failures, policy: RetryPolicy, now: float) -> bool:
     """A pause after a failure is running."""
-    return failures.next_retry is not None and 0 < failures.next_retry - now <= policy.max_seconds
+    return failures.next_retry is not None and 0 < failures.next_retry - now <= policy.max_seconds + CLOCKS_SECONDS
 
 
 def count(

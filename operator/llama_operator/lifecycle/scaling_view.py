@@ -214,7 +214,7 @@ def says_something_new(previous: Mapping[str, Any], status: Mapping[str, Any]) -
     if _without_ages(previous) == _without_ages(status):
         return False
     told, now = (_observed(item) for item in (previous, status))
-    return told is None or now is None or now - told >= REFRESH_SECONDS
+    return told is None or now is None or not 0 <= now - told < REFRESH_SECONDS
 
 
 def _observed(status: Mapping[str, Any]) -> float | None:

@@ -28,7 +28,6 @@ def build_status(
         "observedGeneration": world.generation,
         "phase": phase,
         "reason": reason,
-        "endpoint": f"http://{names.service(world.key.name)}.{world.key.namespace}.svc/v1",
         "ready": f"{len(ready)}/{scaling.desired}",
         "replicaCount": len(counted),
         "readyReplicas": len(ready),
@@ -36,6 +35,9 @@ def build_status(
         "replicas": [_replica(gang, plan.failures, previous, now) for gang in plan.gangs],
         "conditions": merge(previous.get("conditions") or [], conditions, generation=world.generation, now=rfc3339(now)),
     }
+    # A Service of somebody else's under the name leads who knows where.
+    if ("Service", names.service(world.key.name)) not in {(other.kind, other.name) for other in world.taken}:
+        status["endpoint"] = f"http://{names.service(world.key.name)}.{world.key.namespace}.svc/v1"
     if revision:
         status["revision"] = revision
     if planned := planned_and_observed(world, admission, plan.gangs, previous, revision):

@@ -52,7 +52,7 @@ API_ERRORS = _metric(
     "method",
     "code",
 )
-LEADING = _metric("llama_operator_leading", "gauge", "info", "1 while this process holds the Lease")
+LEADING = _metric("llama_operator_leading", "gauge", "info", "1 while this process holds the Lease, and has been given what it begins with")
 DECISIONS = _metric("llama_operator_autoscaler_decisions_total", "counter", "decisions", "decisions of the autoscaler", "reason")
 HOLDS = _metric(
     "llama_operator_autoscaler_holds_total",

@@ -6,22 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.harness.builders import KEY
+from tests.harness.builders import KEY, NEW, UID, record
 from tests.harness.virtual_time import run_virtually
 
 from llama_operator.adapters.tokens import Tokens
 from llama_operator.control.gather import ASKED_AT_ONCE, ASKING_SECONDS, Senses, gather
 from llama_operator.control.rooms import Rooms
 from llama_operator.control.store import Store
-from llama_operator.lifecycle.observed import Unknown, World
+from llama_operator.lifecycle.observed import Serve, Unknown, World
 from llama_operator.rendering import names
 
 
-def pod(name: str, **labels: str) -> dict[str, Any]:
-    ours = {names.LABEL_DEPLOYMENT: KEY.name, names.LABEL_REVISION: "r1"} | {
+def pod(name: str, revision: str = "r1", **labels: str) -> dict[str, Any]:
+    ours = {names.LABEL_DEPLOYMENT: KEY.name, names.LABEL_REVISION: revision} | {
         getattr(names, f"LABEL_{key.upper()}"): labels[key] for key in labels
     }
-    metadata = {"name": name, "namespace": KEY.namespace, "uid": name, "labels": ours, "ownerReferences": [{"uid": "u"}]}
+    metadata = {"name": name, "namespace": KEY.namespace, "uid": name, "labels": ours, "ownerReferences": [{"uid": UID}]}
     return {"kind": "Pod", "metadata": metadata, "spec": {}, "status": {"phase": "Running", "podIP": name}}
 
 
@@ -47,13 +47,20 @@ class Silent:
             self.now -= 1
         return Unknown("ReadTimeout")
 
+    async def view(self, *_: Any) -> Serve:
+        """A head, unlike the others, answers."""
+        return Serve(deployed=True)
 
-def gathered(pods: list[dict[str, Any]]) -> tuple[World, Silent, float]:
+
+def gathered(pods: list[dict[str, Any]], *known: dict[str, Any]) -> tuple[World, Silent, float]:
     async def run() -> tuple[World, Silent, float]:
         silent: Any = Silent(pods)
         rooms = Rooms(reader=silent, clock=silent)
-        senses = Senses(reader=silent, agents=silent, serve=silent, tokens=Tokens(b"k" * 32), store=Store(), rooms=rooms)
-        raw = {"metadata": {"namespace": KEY.namespace, "name": KEY.name, "uid": "u"}}
+        store = Store()
+        for manifest in known:
+            store.put(manifest)
+        senses = Senses(reader=silent, agents=silent, serve=silent, tokens=Tokens(b"k" * 32), store=store, rooms=rooms)
+        raw = {"metadata": {"namespace": KEY.namespace, "name": KEY.name, "uid": UID}}
         return await gather(senses, raw, "nvidia.com/gpu"), silent, asyncio.get_running_loop().time()
 
     return run_virtually(run())
@@ -84,3 +91,9 @@ def test_hundreds_of_pods_that_never_answer_hold_a_pass_for_a_bounded_time() -> 
     assert silent.most == ASKED_AT_ONCE
     assert len(world.agents) == 300
     assert set(world.agents.values()) == {Unknown("ReadTimeout"), Unknown("no answer within the 20 s for all questions")}
+
+
+def test_a_head_is_heard_however_many_other_pods_are_silent() -> None:
+    many = [pod(names.gang_pod(KEY.name, NEW, n, 0), NEW, component="replica", gang=str(n), rank="0") for n in range(300)]
+    world, _, _ = gathered([*many, pod(names.head(KEY.name, NEW), NEW, component="head")], record())
+    assert world.serve == {NEW: Serve(deployed=True)}

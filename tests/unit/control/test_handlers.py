@@ -70,3 +70,11 @@ async def test_every_event_of_a_child_makes_a_pass() -> None:
         store = Store()
         for _ in range(2):
             assert await heard(store, "MODIFIED", {"kind": kind, "metadata": child})
+
+
+async def test_what_a_list_does_not_have_any_more_is_not_remembered() -> None:
+    """A deletion that no watch told, after a 410."""
+    store = Store()
+    assert await heard(store, None, deployment("5"))
+    store.replace_kind(names.KIND, [])
+    assert await heard(store, "ADDED", deployment("7"))

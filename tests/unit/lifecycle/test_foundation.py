@@ -147,6 +147,21 @@ def test_a_record_that_is_not_ours_gives_way_and_one_of_a_newer_operator_stays(s
     assert what(actions)[len(gone)] == ("Create", "ControllerRevision")
 
 
+def test_a_record_that_is_not_ours_and_goes_already_is_waited_for() -> None:
+    """Somebody's finalizer keeps it: to ask again in every pass would be a loop of writes without end."""
+    there = keyed(record())
+    metadata = there["ControllerRevision", f"demo-{NEW}"]["metadata"]
+    there["ControllerRevision", f"demo-{NEW}"]["data"]["schema"] = None
+    metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    actions = revision_objects(Scene().head().world(pinned={}, objects=there), pinned(), record())
+    assert not [word for word in what(actions) if word[1] == "ControllerRevision"]
+
+
+def test_what_may_belong_to_others_is_all_that_is_shared() -> None:
+    made = wanted_shared(context(), 2, 1)
+    assert [(manifest["kind"], manifest["metadata"]["name"]) for manifest in made] == list(names.shared("demo"))
+
+
 def test_a_lost_head_is_made_again_and_nothing_else() -> None:
     kept = pinned()
     assert kept.head_store is not None
@@ -189,9 +204,9 @@ def test_a_head_whose_container_ended_is_deleted_so_that_its_name_comes_free(ove
     assert [(type(action), action.announce) for action in actions] == [(Delete, "HeadLost")] * deleted
 
 
-@pytest.mark.parametrize(("seconds_ago", "age", "deleted"), [(1, 600, 0), (30, 600, 1), (NOW, 600, 1), (NOW, 9, 0)])
+@pytest.mark.parametrize(("seconds_ago", "age", "deleted"), [(1, 600, 0), (30, 600, 1), (NOW, 600, 1), (NOW, 9, 0), (-3600, 600, 1)])
 def test_a_head_whose_ray_could_not_start_is_left_to_be_looked_at_and_then_replaced(seconds_ago: float, age: float, deleted: int) -> None:
-    """Also where its agent says that it failed before its pod was made."""
+    """Also where its agent says that it failed before its pod was made, or will."""
     cause = RootCause(reason="RayFailed", message="Ray ended with status 1")
     world = Scene().head(created=NOW - age).world()
     head = world.head(NEW)

@@ -64,6 +64,15 @@ WITHOUT_TOKEN: dict[str, tuple[Scene, int, int]] = {
         2,
         1,
     ),
+    "a pod waits for its user's": (
+        Scene()
+        .head()
+        .gang(0, GangState.READY)
+        .gang(1, GangState.PENDING, waiting=NO_SECRET.replace("demo-ray", "hub"))
+        .says(2, running=[0]),
+        2,
+        0,
+    ),
     "the head waits for it": (Scene().head(phase="Pending", ready=False, ready_since=None, ip=None, waiting=NO_SECRET), 0, 1),
     "a replica is to come": (Scene().head().gang(0, GangState.READY).says(1, running=[0]), 2, 1),
     "head and replica are to come": (Scene(), 1, 1),
