@@ -65,7 +65,7 @@ def test_a_horizontal_pod_autoscaler_is_obeyed_without_autoscaling_and_named_bes
     namespace.wait("two are wanted", lambda: str(namespace.status(FOLLOWER).get("ready")).endswith("/2"), 30, FOLLOWER)
     assert not namespace.condition(FOLLOWER, "ScalingContested")
 
-    own = {"minReplicas": 1, "maxReplicas": 2, "objective": {"inFlightPerReplica": 4}}
+    own = {"minReplicas": 3, "maxReplicas": 4, "objective": {"inFlightPerReplica": 4}}
     namespace.patch_llama(FOLLOWER, {"spec": {"autoscaling": own}})
 
     def named() -> bool:
@@ -77,7 +77,7 @@ def test_a_horizontal_pod_autoscaler_is_obeyed_without_autoscaling_and_named_bes
     # What was listed for another of the namespace counts for half a minute.
     namespace.wait("the autoscaler of Kubernetes is named", named, 60, FOLLOWER)
     assert namespace.condition(FOLLOWER, "ScalingContested")["reason"] == "ForeignWriter"
-    assert namespace.status(FOLLOWER)["autoscaling"]["desiredReplicas"] == 1
+    assert namespace.status(FOLLOWER)["autoscaling"]["desiredReplicas"] == 3
 
     # As the message says.
     namespace.api.delete(f"/apis/autoscaling/v2/namespaces/{namespace.name}/horizontalpodautoscalers/{HPA}")
