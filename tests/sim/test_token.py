@@ -76,7 +76,7 @@ def test_a_predecessors_secret_that_the_garbage_collector_takes_late_is_made_ane
         await asyncio.sleep(seconds)
         assert pods("Pod")
         sim.api.remove(left)
-        sim.cluster.tick = make  # type: ignore[method-assign]
+        sim.cluster.tick = make  # type: ignore[method-assign] - and now there is one
         wait_for_secret(sim)
         await sim.until(sim.settled, 60)
         uid = sim.api.objects[names.KIND, KEY.namespace, KEY.name]["metadata"]["uid"]
